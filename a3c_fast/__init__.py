@@ -1,0 +1,37 @@
+"""a3c_fast: asynchronous advantage actor-critic on CPUs, with the whole training loop in C++.
+
+from a3c_fast import Config, Trainer
+
+with Trainer(Config(env_id="CartPole-v1")) as trainer:
+    trainer.run()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from a3c_fast.config import Config
+    from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+    from a3c_fast.policy import ActorCritic
+    from a3c_fast.trainer import Trainer
+
+__all__ = ["ActorCritic", "CheckpointError", "Config", "ConfigError", "Trainer", "WorkerError"]
+
+_HOMES = {
+    "ActorCritic": "policy",
+    "CheckpointError": "errors",
+    "Config": "config",
+    "ConfigError": "errors",
+    "Trainer": "trainer",
+    "WorkerError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: the commands answer signals and bad flags before torch has loaded.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'a3c_fast' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"a3c_fast.{_HOMES[name]}"), name)

@@ -1,0 +1,18 @@
+"""The extension `a3c_fast_core`, loaded after the checks that make its failure a sentence and not a crash."""
+
+from __future__ import annotations
+
+from a3c_fast.versions import check
+
+check()
+
+from a3c_fast_core import (  # noqa: E402  (only after the check)
+    Engine,
+    EnvClient,
+    ModelConfig,
+    OptimizerConfig,
+    Replica,
+    TrainConfig,
+)
+
+__all__ = ["Engine", "EnvClient", "ModelConfig", "OptimizerConfig", "Replica", "TrainConfig"]

@@ -1,0 +1,261 @@
+"""All settings of a run: their names, their meaning, their defaults and their checks. The only home of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from a3c_fast.envs import Family, family_of
+from a3c_fast.errors import ConfigError
+
+ModelName = Literal["paper", "nature", "mlp"]
+OptimizerName = Literal["rmsprop", "adam"]
+PrecisionName = Literal["auto", "fp32"]
+
+# A field whose default depends on the kind of environment; `FAMILY_DEFAULTS` holds the values.
+_BY_FAMILY: Any = None
+
+FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
+    "atari": {
+        "total_steps": 10_000_000,
+        "envs_per_worker": 16,
+        "envs_per_update": 4,
+        "t_max": 20,
+        "model": "paper",
+        "optimizer": "adam",
+        "learning_rate": 5e-4,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "entropy_coef": 0.01,
+        "value_coef": 0.25,
+        "max_grad_norm": 0.5,
+        "frame_skip": 4,
+        "stack_num": 4,
+        "noop_max": 30,
+        "episodic_life": True,
+        "reward_clip": True,
+    },
+    "classic_control": {
+        "total_steps": 500_000,
+        "envs_per_worker": 8,
+        "envs_per_update": 8,
+        "t_max": 32,
+        "model": "mlp",
+        "optimizer": "adam",
+        "learning_rate": 2e-3,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "entropy_coef": 0.01,
+        "value_coef": 0.5,
+        "max_grad_norm": 0.5,
+        "frame_skip": 1,
+        "stack_num": 1,
+        "noop_max": 0,
+        "episodic_life": False,
+        "reward_clip": False,
+    },
+}
+FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": FAMILY_DEFAULTS["classic_control"]}
+
+# Options of the emulator, which other families do not have: there they stand at the one value that means "none".
+_ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
+# What the shape of a checkpoint and the meaning of its contents depend on.
+STRUCTURAL_FIELDS = ("env_id", "model", "hidden_sizes", "stack_num", "optimizer")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one training run.
+
+    Defaults that depend on the environment (Atari or classic control) are filled in when the object is made, so that
+    every field of an existing `Config` has its value. Raises `ConfigError` when a field cannot be.
+    """
+
+    env_id: str = "Pong-v5"
+    """EnvPool's name of the environment: an Atari game or a classic control task with discrete actions."""
+    total_steps: int = _BY_FAMILY
+    """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
+    num_workers: int = 0
+    """Worker threads; 0 takes one for every core that the process may use."""
+    envs_per_worker: int = _BY_FAMILY
+    """Environments that a worker steps together (K); 1 is the A3C of the paper."""
+    envs_per_update: int = _BY_FAMILY
+    """Environments whose samples make one update of the shared parameters; divides `envs_per_worker`."""
+    t_max: int = _BY_FAMILY
+    """Steps of each environment in a rollout."""
+    model: ModelName = _BY_FAMILY
+    """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512) or `mlp`."""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Layers of the `mlp`."""
+    optimizer: OptimizerName = _BY_FAMILY
+    """Shared RMSProp in the paper's form, or shared Adam."""
+    learning_rate: float = _BY_FAMILY
+    """Initial step size."""
+    learning_rate_decay: bool = True
+    """Bring the learning rate linearly to 0 at `total_steps`."""
+    gamma: float = _BY_FAMILY
+    """Discount factor."""
+    gae_lambda: float = _BY_FAMILY
+    """Decay of generalized advantage estimation; 1 is the n-step return of the paper."""
+    entropy_coef: float = _BY_FAMILY
+    """Weight of the entropy bonus (beta in the paper)."""
+    value_coef: float = _BY_FAMILY
+    """Weight of the squared value error."""
+    max_grad_norm: float = _BY_FAMILY
+    """Largest global norm of a gradient; 0 does not clip."""
+    rmsprop_alpha: float = 0.99
+    """Decay of RMSProp's mean square."""
+    adam_beta1: float = 0.9
+    """Decay of Adam's first moment."""
+    adam_beta2: float = 0.999
+    """Decay of Adam's second moment."""
+    optimizer_eps: float = 1e-5
+    """Keeps the step finite: inside RMSProp's root, beside Adam's."""
+    precision: PrecisionName = "auto"
+    """Arithmetic of the network: `fp32`, or `auto` for the fastest that this build has (now fp32)."""
+    frame_skip: int = _BY_FAMILY
+    """Emulator frames of one agent step (Atari)."""
+    stack_num: int = _BY_FAMILY
+    """Frames in one observation (Atari)."""
+    noop_max: int = _BY_FAMILY
+    """Most no-op actions at the start of an episode (Atari)."""
+    sticky_probability: float = 0.0
+    """Probability that the emulator repeats the previous action (Atari); ALE's own v5 protocol has 0.25."""
+    episodic_life: bool = _BY_FAMILY
+    """A lost life ends the return that is learned, not the episode that is reported (Atari)."""
+    reward_clip: bool = _BY_FAMILY
+    """Learn from the sign of the reward (Atari)."""
+    seed: int = 1
+    """Of parameters, actions and environments. One worker and one seed give the same run, bit for bit."""
+    run_dir: Path | None = None
+    """Where the run keeps its files; none are kept without it (`train` then chooses runs/ENV_ID-TIME)."""
+    resume: bool = False
+    """Go on from the newest checkpoint of `run_dir`, with its settings where no flag says otherwise."""
+    max_minutes: float = 0.0
+    """End after so much time; 0 sets no limit."""
+    stop_at_return: float | None = None
+    """End once the mean return of the last 100 training episodes reaches this."""
+    log_every_seconds: float = 5.0
+    """Time between two lines of metrics.jsonl."""
+    checkpoint_every_seconds: float = 300.0
+    """Time between two checkpoints while the run goes on; one is always written at its end."""
+    keep_checkpoints: int = 3
+    """Checkpoints that are kept; older ones are deleted."""
+    watchdog_seconds: float = 120.0
+    """A worker that makes no progress for so long fails the run."""
+
+    def __post_init__(self) -> None:
+        family = family_of(self.env_id)
+        for name, value in FAMILY_DEFAULTS[family].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.run_dir is not None:
+            object.__setattr__(self, "run_dir", Path(self.run_dir))
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        _check(self, family)
+
+    @property
+    def family(self) -> Family:
+        """The kind of environment, which decides the defaults."""
+        return family_of(self.env_id)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        values = dataclasses.asdict(self)
+        values["run_dir"] = None if self.run_dir is None else str(self.run_dir)
+        values["hidden_sizes"] = list(self.hidden_sizes)
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Config:
+        """The inverse of `to_json`. Raises `ConfigError` for a field that this version does not have."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        for name in values:
+            if name not in names:
+                raise ConfigError(name, values[name], "this version of a3c_fast has no such field")
+        return cls(**values)
+
+
+def _check(config: Config, family: Family) -> None:
+    """Raises `ConfigError` for the first field that cannot be."""
+
+    def integer(name: str, low: int, high: int = 2**31 - 1) -> None:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ConfigError(name, value, f"it must be a whole number from {low} to {high}")
+
+    def number(name: str, low: float, high: float = math.inf, *, above: bool = False) -> None:
+        value = getattr(config, name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        inside = is_number and math.isfinite(value) and (low < value if above else low <= value) and value <= high
+        if not inside:
+            bounds = f"above {low:g}" if above else f"at least {low:g}"
+            upper = "" if high == math.inf else f" and at most {high:g}"
+            raise ConfigError(name, value, f"it must be a number {bounds}{upper}")
+
+    def choice(name: str, allowed: tuple[Any, ...]) -> None:
+        value = getattr(config, name)
+        if value not in allowed:
+            raise ConfigError(name, value, f"it must be one of {', '.join(map(str, allowed))}")
+
+    def flag(name: str) -> None:
+        if not isinstance(getattr(config, name), bool):
+            raise ConfigError(name, getattr(config, name), "it must be true or false")
+
+    integer("total_steps", 1, 2**62)
+    integer("num_workers", 0, 4096)
+    integer("envs_per_worker", 1, 4096)
+    integer("envs_per_update", 1, 4096)
+    integer("t_max", 1, 100_000)
+    if config.envs_per_worker % config.envs_per_update:
+        raise ConfigError(
+            "envs_per_update", config.envs_per_update, f"it must divide envs_per_worker, which is {config.envs_per_worker}"
+        )
+    choice("model", ("paper", "nature", "mlp"))
+    if not 1 <= len(config.hidden_sizes) <= 16:
+        raise ConfigError("hidden_sizes", config.hidden_sizes, "it must name 1 to 16 layers")
+    for size in config.hidden_sizes:
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 65536:
+            raise ConfigError("hidden_sizes", config.hidden_sizes, "every layer must have 1 to 65536 units")
+    choice("optimizer", ("rmsprop", "adam"))
+    number("learning_rate", 0, 1e3, above=True)
+    flag("learning_rate_decay")
+    number("gamma", 0, 1)
+    number("gae_lambda", 0, 1)
+    number("entropy_coef", 0, 1e3)
+    number("value_coef", 0, 1e3)
+    number("max_grad_norm", 0)
+    for name in ("rmsprop_alpha", "adam_beta1", "adam_beta2"):
+        number(name, 0, 0.999999)
+    number("optimizer_eps", 0, 1, above=True)
+    choice("precision", ("auto", "fp32"))
+
+    integer("frame_skip", 1, 100)
+    integer("stack_num", 1, 32)
+    integer("noop_max", 1 if family == "atari" else 0, 10_000)
+    number("sticky_probability", 0, 1)
+    flag("episodic_life")
+    flag("reward_clip")
+    if family != "atari":
+        for name in _ATARI_ONLY:
+            if getattr(config, name) != FAMILY_DEFAULTS[family][name]:
+                only = FAMILY_DEFAULTS[family][name]
+                raise ConfigError(name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}")
+        if config.sticky_probability:
+            raise ConfigError("sticky_probability", config.sticky_probability, f"{config.env_id} allows only 0")
+
+    integer("seed", 0, 2**31 - 1)
+    flag("resume")
+    if config.resume and config.run_dir is None:
+        raise ConfigError("resume", True, "run_dir must name the run to go on with")
+    number("max_minutes", 0)
+    if config.stop_at_return is not None:
+        number("stop_at_return", -math.inf)
+    number("log_every_seconds", 0, 1e6, above=True)
+    number("checkpoint_every_seconds", 0, 1e9, above=True)
+    integer("keep_checkpoints", 2, 1_000_000)
+    number("watchdog_seconds", 0, 1e6, above=True)

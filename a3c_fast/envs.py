@@ -1,0 +1,184 @@
+"""Makes EnvPool pools with checked arguments and hands their capsules to the core.
+
+EnvPool checks almost nothing itself: stack_num=0 crashes the process, a wrong seed list is silently shortened.
+Everything that reaches it from here has been checked by `Config`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from a3c_fast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from a3c_fast._core import EnvClient
+
+    from a3c_fast.config import Config
+
+Family = Literal["atari", "classic_control", "fake"]
+
+# Scripted environments of our own (cpp/env/fake_env.h): for tests, and to measure the loop without an emulator.
+FAKE_ENVS: dict[str, tuple[tuple[int, ...], str, int]] = {
+    "a3c_fast/Fake-v0": ((4,), "float32", 3),
+    "a3c_fast/FakeImage-v0": ((4, 84, 84), "uint8", 6),
+}
+
+_FAMILIES: dict[str, Family] = {"envpool.atari": "atari", "envpool.classic_control": "classic_control"}
+
+
+@functools.lru_cache(maxsize=256)
+def family_of(env_id: str) -> Family:
+    """The kind of environment `env_id` names. Raises `ConfigError` for one that does not exist or is not built."""
+    if env_id in FAKE_ENVS:
+        return "fake"
+    if not isinstance(env_id, str):
+        raise ConfigError("env_id", env_id, "it must be the name of an EnvPool environment")
+    from envpool.registration import registry
+
+    entry = registry.specs.get(env_id)
+    if entry is None:
+        close = difflib.get_close_matches(env_id, registry.specs, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "envpool.list_all_envs() names those that there are"
+        raise ConfigError("env_id", env_id, f"EnvPool has no such environment; {hint}")
+    family = _FAMILIES.get(entry[0])
+    if family is None:
+        raise ConfigError(
+            "env_id", env_id, f"{entry[0].removeprefix('envpool.')} is not built: Atari and classic control are"
+        )
+    return family
+
+
+def env_seeds(seed: int, stream: int, count: int) -> list[int]:
+    """`count` different seeds in [0, 2**31 - 1), one an environment; `stream` tells runs of the same seed apart."""
+    generator = np.random.default_rng([seed, stream])
+    return [int(value) for value in generator.choice(2**31 - 1, size=count, replace=False)]
+
+
+def make_pool(config: Config, seeds: Sequence[int], *, training: bool, num_threads: int = 1) -> Any:
+    """A synchronous EnvPool pool of `len(seeds)` environments.
+
+    With `training` False the pool reports true scores: lives do not end episodes and rewards are not clipped.
+    """
+    import envpool
+
+    options: dict[str, Any] = {}
+    if config.family == "atari":
+        options = {
+            "frame_skip": config.frame_skip,
+            "stack_num": config.stack_num,
+            "noop_max": config.noop_max,
+            "repeat_action_probability": config.sticky_probability,
+            "episodic_life": config.episodic_life and training,
+            "reward_clip": config.reward_clip and training,
+        }
+    with _without_gymnasium_warnings():
+        return envpool.make(
+            config.env_id,
+            "gymnasium",
+            num_envs=len(seeds),
+            batch_size=len(seeds),
+            num_threads=num_threads,
+            seed=list(seeds),
+            **options,
+        )
+
+
+@contextlib.contextmanager
+def _without_gymnasium_warnings() -> Iterator[None]:
+    """EnvPool declares float32 boxes with float64 bounds: gymnasium warns of it, and no user can do anything."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*precision lowered by casting", category=UserWarning)
+        yield
+
+
+def observation_layout(config: Config) -> tuple[tuple[int, ...], str, int]:
+    """Shape and dtype of one observation, and the number of actions.
+
+    Raises `ConfigError` for an environment whose spaces are not built: continuous, or several at once.
+    """
+    if config.env_id in FAKE_ENVS:
+        return FAKE_ENVS[config.env_id]
+    import envpool
+    import gymnasium
+
+    options = {"stack_num": config.stack_num} if config.family == "atari" else {}
+    with _without_gymnasium_warnings():
+        spec = envpool.make_spec(config.env_id, **options)
+        action_space: Any = spec.action_space
+        observation_space: Any = spec.observation_space
+    if not isinstance(action_space, gymnasium.spaces.Discrete) or action_space.start != 0:
+        raise ConfigError("env_id", config.env_id, f"its actions {action_space} are not built: Discrete(n) is")
+    if not isinstance(observation_space, gymnasium.spaces.Box):
+        raise ConfigError("env_id", config.env_id, f"its observations {observation_space} are not built: Box is")
+    dtype = str(observation_space.dtype)
+    if dtype not in ("uint8", "float32"):
+        raise ConfigError("env_id", config.env_id, f"its {dtype} observations are not built: uint8 and float32 are")
+    return tuple(int(extent) for extent in observation_space.shape), dtype, int(action_space.n)
+
+
+def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
+    """One worker's environments as the core steps them, freshly reset.
+
+    Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
+    """
+    from a3c_fast._core import EnvClient
+
+    if config.env_id in FAKE_ENVS:
+        shape, dtype, num_actions = FAKE_ENVS[config.env_id]
+        return EnvClient.fake(
+            num_envs=len(seeds),
+            observation_shape=list(shape),
+            observation_type=dtype,
+            num_actions=num_actions,
+            seed=seeds[0],
+        )
+    import envpool
+
+    pool = make_pool(config, seeds, training=True)
+    try:
+        with _without_gymnasium_warnings():
+            client = _wrap(pool, len(seeds))
+        pool.async_reset()
+        client.probe()
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise RuntimeError(
+            f"EnvPool {envpool.__version__} does not offer the interface that a3c_fast steps it through ({error}): "
+            "install an EnvPool from 1.0 on and below 1.3"
+        ) from error
+    pool.async_reset()
+    return client
+
+
+def _wrap(pool: Any, num_envs: int) -> EnvClient:
+    """The client over a pool's XLA capsules. `_xla()` is private to EnvPool: whatever is odd about it is refused."""
+    from a3c_fast._core import EnvClient
+
+    handlers = dict(pool._xla())
+    recv_handle, (_, recv_results), (recv, _) = handlers["recv"]
+    send_handle, (send_arguments, _), (send, _) = handlers["send"]
+    if recv_handle != send_handle or len(recv_handle) != 8:
+        raise RuntimeError("recv and send do not share one 8-byte handle")
+    return EnvClient.envpool(
+        owner=pool,
+        recv=recv,
+        send=send,
+        handle=int.from_bytes(recv_handle, "little"),
+        state=_named(pool._state_keys, recv_results),
+        action=_named(pool._action_keys, send_arguments),
+        num_envs=num_envs,
+        num_actions=int(pool.action_space.n),
+    )
+
+
+def _named(keys: Sequence[str], specs: Sequence[Any]) -> list[tuple[str, str, list[int]]]:
+    """(key, dtype, shape) of each buffer; the first spec is the handle and has no key."""
+    if len(specs) != len(keys) + 1:
+        raise RuntimeError(f"{len(keys)} keys and {len(specs) - 1} buffers")
+    return [(key, str(dtype), [int(n) for n in shape]) for key, (dtype, shape) in zip(keys, specs[1:], strict=True)]

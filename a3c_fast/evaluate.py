@@ -1,0 +1,208 @@
+"""`python -m a3c_fast.evaluate RUN_DIR`: what the trained agent really scores.
+
+Plays in a pool of its own: whole episodes, raw rewards, no-op starts, and the number of episodes of each environment
+fixed beforehand, so that short ones do not count more often than long ones.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from a3c_fast.checkpoint import Checkpoint
+    from a3c_fast.config import Config
+    from a3c_fast.policy import ActorCritic
+
+_MOST_ENVS = 32
+_STREAM = 2**32  # of seeds: no training run, whose streams are step counts, gets the same
+
+
+def evaluate(
+    policy: ActorCritic,
+    config: Config,
+    *,
+    episodes: int = 30,
+    greedy: bool = False,
+    seed: int = 1,
+    frames: list[Any] | None = None,
+) -> dict[str, Any]:
+    """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
+
+    Actions are sampled from pi(a|s), or its mode with `greedy`. `frames`, when given, receives the newest image of
+    the first environment at each step of its first episode, uint8 [height, width].
+    """
+    import envpool
+    import numpy as np
+    import torch
+
+    from a3c_fast import envs
+    from a3c_fast.errors import ConfigError
+
+    if episodes < 1:
+        raise ConfigError("episodes", episodes, "it must be at least 1")
+    if config.family == "fake":
+        raise ConfigError("env_id", config.env_id, "a scripted environment of the tests has no scores")
+    num_envs = min(episodes, _MOST_ENVS)
+    pool = envs.make_pool(config, envs.env_seeds(seed, _STREAM, num_envs), training=False)
+    quota = np.array([len(range(i, episodes, num_envs)) for i in range(num_envs)])
+    generator = torch.Generator().manual_seed(seed)
+    returns: list[float] = []
+    lengths: list[int] = []
+    running = np.zeros(num_envs)
+    length = np.zeros(num_envs, int)
+    resetting = np.zeros(num_envs, bool)
+    observations, _ = pool.reset()
+    while len(returns) < episodes:
+        if frames is not None and quota[0] == len(range(0, episodes, num_envs)):
+            frames.append(np.array(observations[0][-1]))
+        with torch.inference_mode():
+            logits, _ = policy(torch.from_numpy(observations))
+            if greedy:
+                actions = logits.argmax(-1)
+            else:
+                actions = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+        observations, rewards, terminated, truncated, _ = pool.step(actions.numpy().astype(np.int32))
+        running += rewards
+        length += ~resetting
+        for i in np.flatnonzero(terminated | truncated):
+            if quota[i] > 0:
+                quota[i] -= 1
+                returns.append(float(running[i]))
+                lengths.append(int(length[i]))
+            running[i], length[i] = 0.0, 0
+        resetting = terminated | truncated
+    return {
+        "env_id": config.env_id,
+        "mean_return": float(np.mean(returns)),
+        "std_return": float(np.std(returns)),
+        "min_return": float(np.min(returns)),
+        "max_return": float(np.max(returns)),
+        "mean_length": float(np.mean(lengths)),
+        "episodes": episodes,
+        "protocol": {
+            "policy": "greedy" if greedy else "sampled",
+            "noop_max": config.noop_max,
+            "sticky_probability": config.sticky_probability,
+            "frame_skip": config.frame_skip,
+            "episodic_life": False,
+            "reward_clip": False,
+            "max_episode_steps": int(pool.config["max_episode_steps"]),
+            "seed": seed,
+            "envpool": envpool.__version__,
+        },
+    }
+
+
+def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
+    """The network of a checkpoint and the settings it was trained with.
+
+    Raises `CheckpointError` when the parameters are not those of the network that the settings name.
+    """
+    import dataclasses
+
+    import torch
+
+    from a3c_fast import envs
+    from a3c_fast.config import Config
+    from a3c_fast.errors import CheckpointError
+    from a3c_fast.policy import ActorCritic
+
+    config = dataclasses.replace(Config.from_json(checkpoint.config), resume=False)
+    shape, _, num_actions = envs.observation_layout(config)
+    policy = ActorCritic(config.model, shape, num_actions, config.hidden_sizes)
+    expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
+    found = {name: value.shape for name, value in checkpoint.parameters.items()}
+    if expected != found:
+        raise CheckpointError(f"the checkpoint is of another network than the {config.model} of {config.env_id}")
+    policy.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.parameters.items()})
+    return policy.eval(), config
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Plays the agent of a run in an evaluation pool of its own and prints its scores."""
+
+    run_dir: Positional[Path]
+    """Directory of the run."""
+    episodes: int = 30
+    """Episodes to play."""
+    json: bool = False
+    """Print one JSON object instead of a line of text."""
+    greedy: bool = False
+    """Take the most probable action instead of sampling."""
+    seed: int = 1
+    """Of the environments and of the sampled actions."""
+    checkpoint: Path | None = None
+    """This checkpoint (*.safetensors) instead of the newest of the run."""
+    video: Path | None = None
+    """Also write what the agent saw in the first episode here (.mp4 or .gif; needs the extra `video`)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. Exit status: 0 done; 2 a flag, run or checkpoint that cannot be; 130 after SIGINT; 1 anything else."""
+    from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse
+    from a3c_fast.errors import CheckpointError, ConfigError
+
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        args = parse(Arguments, arguments, prog="python -m a3c_fast.evaluate")
+        result = _run(args)
+    except (ConfigError, CheckpointError) as error:
+        fail(EXIT_BAD_CONFIG, error)
+    except (ImportError, RuntimeError, OSError) as error:
+        fail(EXIT_FAILED, error)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    if args.json:
+        print(json_module.dumps(result))
+    else:
+        print(
+            f"{result['env_id']} at step {result['step']:,}: mean return {result['mean_return']:.2f}, "
+            f"std {result['std_return']:.2f}, from {result['min_return']:g} to {result['max_return']:g} over "
+            f"{result['episodes']} {result['protocol']['policy']} episodes"
+        )
+
+
+def _run(args: Arguments) -> dict[str, Any]:
+    from a3c_fast import checkpoint as checkpoints
+    from a3c_fast.errors import CheckpointError, ConfigError
+
+    if not args.run_dir.is_dir():
+        raise CheckpointError(f"{args.run_dir} is no directory of a run")
+    if args.checkpoint is not None:
+        checkpoint = checkpoints.load(args.checkpoint)
+    else:
+        checkpoint = checkpoints.load_newest(args.run_dir / "checkpoints")
+    policy, config = load_policy(checkpoint)
+    frames: list[Any] | None = None
+    if args.video is not None:
+        if config.family != "atari":
+            raise ConfigError("video", str(args.video), f"{config.env_id} has no images to show")
+        frames = []
+    result = evaluate(policy, config, episodes=args.episodes, greedy=args.greedy, seed=args.seed, frames=frames)
+    if args.video is not None and frames is not None:
+        _write_video(args.video, frames, fps=60 / config.frame_skip)
+    return {"step": checkpoint.step, **result}
+
+
+def _write_video(path: Path, frames: list[Any], fps: float) -> None:
+    try:
+        import imageio.v3 as imageio
+    except ImportError as error:
+        raise ImportError("a video needs imageio: install a3c-fast with the extra `video`") from error
+    import numpy as np
+
+    # Four times as large, and 336 is divisible by 16 as codecs like it.
+    imageio.imwrite(path, np.stack(frames).repeat(4, axis=1).repeat(4, axis=2), fps=fps)
+
+
+if __name__ == "__main__":
+    main()

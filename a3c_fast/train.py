@@ -1,0 +1,208 @@
+"""`python -m a3c_fast.train`: trains an agent with the settings of `Config` as flags.
+
+Exit status: 0 done; 2 a setting or checkpoint that cannot be; 130 or 143 after SIGINT or SIGTERM, everything saved;
+1 anything else. A second signal leaves at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from a3c_fast.config import Config
+    from a3c_fast.trainer import Trainer
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Interrupted(BaseException):
+    """A signal before there was anything to save."""
+
+
+class _Signals:
+    """The first signal asks the run to end, or raises while there is none; the second leaves the process at once."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.trainer: Trainer | None = None
+        for number in _SIGNALS:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        if self.trainer is None:
+            raise _Interrupted
+        self.trainer.request_stop()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. Ends with `SystemExit`."""
+    signals = _Signals()
+    try:
+        status = _main(sys.argv[1:] if arguments is None else list(arguments), signals)
+    except _Interrupted:
+        print("interrupted before the run began: nothing to save", file=sys.stderr)
+        status = 128 + (signals.received or signal.SIGINT)
+    raise SystemExit(status)
+
+
+def _main(arguments: list[str], signals: _Signals) -> int:
+    from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
+    from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        config = _configure(arguments)
+        from a3c_fast.trainer import Trainer
+
+        trainer = Trainer(config)
+    except (ConfigError, CheckpointError) as error:
+        fail(EXIT_BAD_CONFIG, error)
+    except (ImportError, RuntimeError, OSError) as error:
+        fail(EXIT_FAILED, error)
+
+    try:
+        with trainer:
+            signals.trainer = trainer
+            if signals.received is not None:  # between two lines of ours
+                raise _Interrupted
+            _announce(trainer)
+            _train(trainer)
+            final = trainer.stats()
+    except WorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        _leave(EXIT_FAILED, hung=True)
+    except (CheckpointError, OSError) as error:
+        fail(EXIT_FAILED, error)
+    if signals.received is not None:
+        print(f"stopped by {signal.Signals(signals.received).name} at step {final['step']:,}: everything is saved")
+        return 128 + signals.received
+    print(_summary(final, trainer.config.run_dir))
+    return 0
+
+
+def _configure(arguments: list[str]) -> Config:
+    """The flags over the defaults of the environment they name, or over those of the run that goes on."""
+    import json
+
+    from a3c_fast.cli import parse
+    from a3c_fast.config import Config
+    from a3c_fast.errors import CheckpointError
+
+    defaults: dict[str, Any] = {}
+    run_dir = _value_of(arguments, "run-dir")
+    if "--resume" in arguments and run_dir is not None:
+        path = Path(run_dir) / "config.json"
+        try:
+            defaults = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read, so there is no run to go on with: {error}") from error
+    else:
+        env_id = _value_of(arguments, "env-id")
+        if env_id is not None:
+            defaults["env_id"] = env_id
+    # A flag is judged by itself, not by the defaults of an environment that it does not go with.
+    config = parse(Config, arguments, prog="python -m a3c_fast.train", default=Config.from_json(defaults))
+    if config.run_dir is not None:
+        return config
+    import dataclasses
+
+    name = f"{config.env_id.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return dataclasses.replace(config, run_dir=Path("runs") / name)
+
+
+def _value_of(arguments: Sequence[str], flag: str) -> str | None:
+    """The value of a flag before the flags are parsed: it decides the defaults of the others."""
+    names = (f"--{flag}", f"--{flag.replace('-', '_')}")
+    value = None
+    for i, argument in enumerate(arguments):
+        name, equals, rest = argument.partition("=")
+        if name in names:
+            value = rest if equals else next(iter(arguments[i + 1 :]), None)
+    return value
+
+
+def _announce(trainer: Trainer) -> None:
+    c = trainer.config
+    size = sum(value.numel() for value in trainer.state_dict().values())
+    begin = trainer.stats()["step"]
+    print(
+        f"{c.env_id}: {c.num_workers} workers x {c.envs_per_worker} environments, {c.model} network with {size:,} "
+        f"parameters, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, "
+        f"{'from step ' + format(begin, ',') + ' ' if begin else ''}to step {c.total_steps:,}, in {c.run_dir}",
+        flush=True,
+    )
+
+
+def _train(trainer: Trainer) -> None:
+    """Runs to the end, with a line of progress where somebody can see it."""
+    if not sys.stdout.isatty():
+        trainer.run()
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.completed:>11,.0f} steps"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]:>7,.0f} steps/s   return {task.fields[mean]}   {task.fields[left]} left"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, refresh_per_second=4) as progress:
+        task = progress.add_task("", total=trainer.config.total_steps, rate=0, mean="-", left="-")
+        trainer.start()
+        try:
+            while not trainer.wait(0.5):
+                _show(trainer, progress, task)
+        finally:
+            trainer.stop()
+        _show(trainer, progress, task)
+
+
+def _show(trainer: Trainer, progress: Any, task: Any) -> None:
+    line = trainer.stats()
+    mean = "-" if line["mean_return_100"] is None else f"{line['mean_return_100']:.1f}"
+    progress.update(
+        task, completed=line["step"], rate=line["steps_per_second"], mean=mean, left=_time_left(trainer.config, line)
+    )
+
+
+def _time_left(config: Config, line: dict[str, Any]) -> str:
+    if line["steps_per_second"] <= 0:
+        return "-"
+    seconds = max(0.0, config.total_steps - line["step"]) / line["steps_per_second"]
+    if config.max_minutes:
+        seconds = min(seconds, max(0.0, config.max_minutes * 60 - line["wall_seconds"]))
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def _summary(line: dict[str, Any], run_dir: Path | None) -> str:
+    mean = "none finished" if line["mean_return_100"] is None else f"{line['mean_return_100']:.2f}"
+    return (
+        f"done: {line['step']:,} steps ({line['frames']:,} frames) in {line['wall_seconds']:.1f} s of training, "
+        f"{line['episodes']:,} episodes, mean return of the last 100: {mean}; saved in {run_dir}"
+    )
+
+
+def _leave(status: int, *, hung: bool) -> None:
+    """Ends the process without waiting for a worker that may never come back."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if hung:
+        os._exit(status)
+    raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,418 @@
+"""`Trainer`: the engine of C++ workers as a Python object. It starts, observes, saves and stops; it never steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from a3c_fast import _core, envs
+from a3c_fast import checkpoint as checkpoints
+from a3c_fast.config import STRUCTURAL_FIELDS, Config
+from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+from a3c_fast.metrics import MetricsWriter, RateMeter
+from a3c_fast.policy import ActorCritic, to_flat, to_named
+from a3c_fast.versions import versions
+
+_SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
+
+_live: weakref.WeakSet[Trainer] = weakref.WeakSet()
+
+
+class Trainer:
+    """Trains an A3C agent in C++ threads.
+
+        with Trainer(Config(env_id="CartPole-v1")) as trainer:
+            trainer.run()
+
+    All settings are checked, and the environments made, before a thread starts: a `ConfigError` or `CheckpointError`
+    is raised by the constructor. No method holds the GIL while it waits, and workers never take it. Methods are for
+    one thread at a time, but for `stats()`, `stop()` and `request_stop()`, which any thread may call at any time.
+    After a fork the trainer is the parent's: every method of the child's copy raises `RuntimeError`.
+    """
+
+    def __init__(self, config: Config, *, clients: Sequence[_core.EnvClient] | None = None) -> None:
+        """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
+
+        `clients` replaces the environments of `config.env_id`, one for each worker.
+        """
+        num_workers = len(clients) if clients is not None else config.num_workers or len(os.sched_getaffinity(0))
+        self.config = dataclasses.replace(config, num_workers=num_workers)
+        self._engine: _core.Engine | None = None
+        self._metrics: MetricsWriter | None = None
+        self._owner_pid = os.getpid()
+        self._started_at: float | None = None
+        self._wall_before = 0.0  # of finished stretches of this run
+        self._run_directory: Path | None = None
+
+        self._layout = envs.observation_layout(config)
+        _check_model(self.config, self._layout[0])
+        resumed = self._open_run_dir()
+        first_step = resumed.step if resumed else 0
+        if clients is None:
+            clients = self._make_clients(first_step)
+        self._engine = _core.Engine(self._train_config(), self._model_config(), list(clients))
+        self._rate = RateMeter()
+        self._next_log = self._next_checkpoint = 0.0
+        self._saved_step = -1
+        if resumed:
+            self._load(resumed)
+        if self._run_directory is not None:
+            path = self._run_directory / "config.json"
+            checkpoints.write_atomically(path, json.dumps(self.config.to_json(), indent=1).encode())
+            self._metrics = MetricsWriter(self._run_directory, first_step)
+        _live.add(self)
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def run(self, until: int | None = None) -> dict[str, Any]:
+        """Trains until `until` agent steps (all of `total_steps` by default) and returns the last `stats()`.
+
+        Raises `WorkerError` when a worker fails or hangs. Where there is a `run_dir`, everything is saved either way.
+        """
+        self.start(until)
+        try:
+            self.wait()
+        finally:
+            self.stop()
+        return self.stats()
+
+    def start(self, until: int | None = None) -> None:
+        """Starts the workers and returns; `wait()` and `stop()` end it."""
+        engine = self._require()
+        engine.start(self.config.total_steps if until is None else until)
+        now = time.monotonic()
+        self._started_at = now
+        self._rate = RateMeter()
+        self._rate.update(now, engine.stats()["steps"])
+        self._next_log = now + self.config.log_every_seconds
+        self._next_checkpoint = now + self.config.checkpoint_every_seconds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the workers have ended, at most `timeout` seconds; True when they have.
+
+        Meanwhile it writes metrics and checkpoints that are due, and ends the run at `max_minutes` and
+        `stop_at_return`. Raises `WorkerError` when a worker failed.
+        """
+        engine = self._require()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            remaining = max(0.0, deadline - time.monotonic())
+            ended = engine.wait(min(_SLICE_SECONDS, remaining))
+            if engine.failure is not None:
+                raise WorkerError(*engine.failure)
+            if ended:
+                return True
+            self._observe()
+            if time.monotonic() >= deadline:
+                return False
+
+    def request_stop(self) -> None:
+        """Asks the workers to end at their next environment step; does not wait."""
+        self._require().request_stop()
+
+    def stop(self) -> None:
+        """Ends the workers, waits for them, and writes the last metrics and a checkpoint. Does nothing twice."""
+        engine = self._require()
+        engine.request_stop()
+        engine.wait(self.config.watchdog_seconds)
+        if self._started_at is None:
+            return
+        line = self.stats()
+        self._wall_before = line["wall_seconds"]
+        self._started_at = None
+        if self._metrics is not None:
+            if line["step"] > self._metrics.last_step:
+                self._metrics.write(line)
+            if line["step"] != self._saved_step:
+                self.save()
+
+    def close(self) -> None:
+        """Stops and lets go of everything; other methods raise afterwards. Does nothing twice."""
+        if self._engine is None:
+            return
+        try:
+            if self._owner_pid == os.getpid():
+                self.stop()
+        finally:
+            if self._metrics is not None:
+                self._metrics.close()
+            self._metrics = None
+            self._engine = None
+            _live.discard(self)
+            self._unlock()
+
+    def __enter__(self) -> Trainer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Observing -------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """The numbers of a metrics.jsonl line, as they are now.
+
+        step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
+        steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
+        training episodes; the losses, entropy (nats) and grad_norm (before clipping) over each worker's last 100
+        updates. None where there is nothing yet.
+        """
+        core = self._require().stats()
+        now = time.monotonic()
+        rate = self._rate.update(now, core["steps"]) if self._started_at is not None else 0.0
+        line: dict[str, Any] = {
+            "step": core.pop("steps"),
+            "frames": 0,
+            "wall_seconds": self._wall_seconds(),
+            "steps_per_second": rate,
+        }
+        line["frames"] = line["step"] * self.config.frame_skip
+        line |= {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()}
+        return line
+
+    @property
+    def running(self) -> bool:
+        """Whether any worker runs."""
+        return self._require().running
+
+    # The network -----------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The parameters by name, as copies; while workers run, a mixture of nearby versions."""
+        engine = self._require()
+        named = to_named(engine.parameters(), engine.parameter_specs)
+        return {name: torch.from_numpy(value) for name, value in named.items()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Replaces the parameters and clears the optimizer's statistics; the step count stays.
+
+        Raises `ValueError` for another network's, `RuntimeError` while workers run.
+        """
+        engine = self._require()
+        named = {name: value.detach().cpu().numpy() for name, value in state.items()}
+        stats = engine.stats()
+        engine.load(
+            parameters=self._flat(named),
+            statistics={},
+            steps=stats["steps"],
+            updates=stats["updates"],
+            episodes=stats["episodes"],
+        )
+
+    def policy(self) -> ActorCritic:
+        """The network as a module of its own, with the parameters of now: observations -> (logits, values)."""
+        shape, _, num_actions = self._layout
+        module = ActorCritic(self.config.model, shape, num_actions, self.config.hidden_sizes)
+        module.load_state_dict(self.state_dict())
+        return module.eval()
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Writes a checkpoint to `path` (*.safetensors), or among those of the run directory; returns its path.
+
+        At rest it holds all that continues the run exactly, but for EnvPool's environments, which begin new episodes
+        on resume. While workers run it is a Hogwild snapshot without their random numbers.
+        """
+        engine = self._require()
+        core = engine.stats()
+        parameters = engine.parameters()
+        if not np.isfinite(parameters).all():
+            raise CheckpointError("the parameters are not finite, so no checkpoint is written: the last one stands")
+        specs = engine.parameter_specs
+        at_rest = not engine.running and engine.failure is None
+        content = checkpoints.Checkpoint(
+            config=self.config.to_json(),
+            step=core["steps"],
+            updates=core["updates"],
+            episodes=core["episodes"],
+            wall_seconds=self._wall_seconds(),
+            parameters=to_named(parameters, specs),
+            statistics={name: to_named(flat, specs) for name, flat in engine.statistics().items()},
+            workers=[engine.worker_state(i) for i in range(engine.num_workers)] if at_rest else [],
+            versions=versions(),
+        )
+        if path is not None:
+            return checkpoints.save(content, Path(path))
+        if self._run_directory is None:
+            raise ValueError("path is None, but without a run_dir it must name a file")
+        directory = self._run_directory / "checkpoints"
+        saved = checkpoints.save(content, directory / f"{checkpoints.file_stem(content.step)}.safetensors")
+        checkpoints.prune(directory, self.config.keep_checkpoints)
+        self._saved_step = content.step
+        return saved
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _require(self) -> _core.Engine:
+        if self._owner_pid != os.getpid():
+            raise RuntimeError("this Trainer belongs to the process that made it and cannot be used after a fork")
+        if self._engine is None:
+            raise RuntimeError("this Trainer is closed")
+        return self._engine
+
+    def _wall_seconds(self) -> float:
+        return self._wall_before + (0.0 if self._started_at is None else time.monotonic() - self._started_at)
+
+    def _observe(self) -> None:
+        """Does what is due: metrics, a checkpoint, the end of the run."""
+        now = time.monotonic()
+        if self._metrics is not None and now >= self._next_log:
+            self._next_log = now + self.config.log_every_seconds
+            self._metrics.write(self.stats())
+        if self._metrics is not None and now >= self._next_checkpoint:
+            self._next_checkpoint = now + self.config.checkpoint_every_seconds
+            self.save()
+        if self.config.max_minutes and self._wall_seconds() >= 60 * self.config.max_minutes:
+            self.request_stop()
+        if self.config.stop_at_return is not None:
+            core = self._require().stats()
+            if core["episodes"] >= 100 and core["mean_return_100"] >= self.config.stop_at_return:
+                self.request_stop()
+
+    def _train_config(self) -> _core.TrainConfig:
+        c = self.config
+        optimizer = _core.OptimizerConfig(
+            kind=c.optimizer,
+            rmsprop_alpha=c.rmsprop_alpha,
+            adam_beta1=c.adam_beta1,
+            adam_beta2=c.adam_beta2,
+            eps=c.optimizer_eps,
+        )
+        return _core.TrainConfig(
+            total_steps=c.total_steps,
+            t_max=c.t_max,
+            envs_per_update=c.envs_per_update,
+            gamma=c.gamma,
+            gae_lambda=c.gae_lambda,
+            entropy_coef=c.entropy_coef,
+            value_coef=c.value_coef,
+            max_grad_norm=c.max_grad_norm,
+            learning_rate=c.learning_rate,
+            learning_rate_decay=c.learning_rate_decay,
+            optimizer=optimizer,
+            seed=c.seed,
+            watchdog_seconds=c.watchdog_seconds,
+        )
+
+    def _model_config(self) -> _core.ModelConfig:
+        shape, dtype, num_actions = self._layout
+        return _core.ModelConfig(
+            kind=self.config.model,
+            observation_shape=list(shape),
+            observation_type=dtype,
+            num_actions=num_actions,
+            hidden_sizes=list(self.config.hidden_sizes),
+        )
+
+    def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
+        per_worker = self.config.envs_per_worker
+        # A resumed run gets other seeds than the run had at its beginning, or it would see the same starts again.
+        seeds = envs.env_seeds(self.config.seed, first_step, self.config.num_workers * per_worker)
+        # Scripted environments are continued from their saved state, which belongs to their first seed.
+        if self.config.family == "fake":
+            seeds = envs.env_seeds(self.config.seed, 0, len(seeds))
+        return [
+            envs.make_client(self.config, seeds[i * per_worker : (i + 1) * per_worker])
+            for i in range(self.config.num_workers)
+        ]
+
+    def _open_run_dir(self) -> checkpoints.Checkpoint | None:
+        """Makes and locks the run directory; with `resume`, reads its newest checkpoint."""
+        run_dir = self.config.run_dir
+        if run_dir is None:
+            return None
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError("run_dir", str(run_dir), f"it cannot be made: {error.strerror}") from error
+        has_run = bool(checkpoints.paths(run_dir / "checkpoints")) or (run_dir / "metrics.jsonl").exists()
+        if has_run and not self.config.resume:
+            raise ConfigError("run_dir", str(run_dir), "a run is already there: choose another or pass resume")
+        self._lock(run_dir)
+        self._run_directory = run_dir
+        if not self.config.resume:
+            return None
+        try:
+            resumed = checkpoints.load_newest(run_dir / "checkpoints")
+            for name in STRUCTURAL_FIELDS:
+                ours, theirs = self.config.to_json()[name], resumed.config.get(name)
+                if ours != theirs:
+                    raise ConfigError(name, ours, f"the run in {run_dir} was made with {theirs!r} and goes on with it")
+        except BaseException:
+            self._unlock()
+            raise
+        return resumed
+
+    def _lock(self, run_dir: Path) -> None:
+        """One trainer a run directory: an advisory lock that the system lets go with the process."""
+        import fcntl
+
+        self._lock_file = (run_dir / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock_file.close()
+            raise ConfigError("run_dir", str(run_dir), "another process trains in it: choose another") from error
+
+    def _unlock(self) -> None:
+        if self._run_directory is not None:
+            self._lock_file.close()
+
+    def _flat(self, named: Mapping[str, Any]) -> Any:
+        engine = self._require()
+        return to_flat(named, engine.parameter_specs, engine.parameters().size)
+
+    def _load(self, saved: checkpoints.Checkpoint) -> None:
+        engine = self._require()
+        try:
+            engine.load(
+                parameters=self._flat(saved.parameters),
+                statistics={name: self._flat(values) for name, values in saved.statistics.items()},
+                steps=saved.step,
+                updates=saved.updates,
+                episodes=saved.episodes,
+            )
+        except ValueError as error:
+            raise CheckpointError(f"the checkpoint in {self.config.run_dir} is of another network: {error}") from error
+        self._wall_before = saved.wall_seconds
+        self._saved_step = saved.step
+        same_workers = len(saved.workers) == engine.num_workers
+        same_envs = saved.config.get("envs_per_worker") == self.config.envs_per_worker
+        if same_workers and same_envs:
+            for i, state in enumerate(saved.workers):
+                engine.load_worker_state(i, state)
+
+
+def _check_model(config: Config, observation_shape: tuple[int, ...]) -> None:
+    if config.model == "mlp":
+        return
+    smallest = 36 if config.model == "nature" else 20  # what the convolutions reduce to one pixel
+    if len(observation_shape) != 3 or min(observation_shape[1:]) < smallest:
+        raise ConfigError(
+            "model",
+            config.model,
+            f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations of shape "
+            f"{list(observation_shape)}: use mlp",
+        )
+
+
+def _forget_after_fork() -> None:
+    """The child of a fork has none of the threads: joining them, or freeing what they use, would hang or crash."""
+    for trainer in list(_live):
+        if trainer._engine is not None:
+            trainer._engine.abandon()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,64 @@
+// The plain structs that cross the Python boundary once, before any thread starts.
+// a3c_fast/config.py is the only home of defaults and of validation: nothing here has a default that matters.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace a3c {
+
+enum class ObservationType { uint8, float32 };
+enum class ModelKind { paper, nature, mlp };
+enum class OptimizerKind { rmsprop, adam };
+
+// What one batch of environments looks like from outside.
+struct EnvSpec {
+  int num_envs = 0;
+  std::vector<int64_t> observation_shape;  // of one observation, without the batch dimension
+  ObservationType observation_type = ObservationType::float32;
+  int num_actions = 0;
+
+  int64_t observation_size() const {
+    int64_t size = 1;
+    for (int64_t extent : observation_shape) size *= extent;
+    return size;
+  }
+  int64_t observation_bytes() const {
+    return observation_size() * (observation_type == ObservationType::uint8 ? 1 : 4);
+  }
+};
+
+struct ModelConfig {
+  ModelKind kind = ModelKind::mlp;
+  std::vector<int64_t> observation_shape;
+  ObservationType observation_type = ObservationType::float32;
+  int num_actions = 0;
+  std::vector<int64_t> hidden_sizes;  // of `mlp` alone
+};
+
+struct OptimizerConfig {
+  OptimizerKind kind = OptimizerKind::rmsprop;
+  double rmsprop_alpha = 0;  // decay of the mean square
+  double adam_beta1 = 0;
+  double adam_beta2 = 0;
+  double eps = 0;  // inside the root for RMSProp, outside for Adam
+};
+
+struct TrainConfig {
+  int64_t total_steps = 0;  // agent steps at which the learning rate reaches 0
+  int t_max = 0;            // steps of each environment in a rollout
+  int envs_per_update = 0;  // divides every worker's number of environments
+  double gamma = 0;
+  double gae_lambda = 0;  // 1: the n-step return of the paper
+  double entropy_coef = 0;
+  double value_coef = 0;
+  double max_grad_norm = 0;  // 0: no clipping
+  double learning_rate = 0;
+  bool learning_rate_decay = false;  // linearly to 0 at total_steps
+  OptimizerConfig optimizer;
+  uint64_t seed = 0;
+  double watchdog_seconds = 0;  // a worker silent for so long fails the run
+};
+
+}  // namespace a3c

@@ -1,0 +1,36 @@
+// The t_max x K block that a worker fills and learns from. All arrays are time-major, C-contiguous.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "config.h"
+
+namespace a3c {
+
+// Owned by one worker; nothing is shared. Index [t][k] is t * num_envs + k.
+struct Rollout {
+  int t_max;
+  int num_envs;
+  int num_actions;
+  int64_t observation_bytes;
+
+  std::vector<uint8_t> observations;  // [t_max + 1][K][observation_bytes]: the last row is what the cut bootstraps from
+  std::vector<int32_t> actions;       // [t_max][K]
+  std::vector<float> logits;          // [t_max + 1][K][num_actions]
+  std::vector<float> values;          // [t_max + 1][K]
+  std::vector<float> rewards;         // [t_max][K]
+  std::vector<uint8_t> done;          // [t_max][K]: step t ended something, so t + 1 is a reset step
+  std::vector<uint8_t> bootstraps;    // [t_max][K]: V(s_{t+1}) counts (true unless step t terminated)
+  std::vector<uint8_t> valid;         // [t_max][K]: step t was the policy's own; reset steps are 0
+  std::vector<float> returns;         // [t_max][K]
+  std::vector<float> advantages;      // [t_max][K]
+
+  Rollout(int t_max, const EnvSpec& spec);
+
+  int64_t size() const { return int64_t{t_max} * num_envs; }
+  uint8_t* observation_row(int t) { return observations.data() + t * num_envs * observation_bytes; }
+  int64_t at(int t, int env = 0) const { return int64_t{t} * num_envs + env; }
+};
+
+}  // namespace a3c

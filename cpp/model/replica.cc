@@ -1,0 +1,127 @@
+#include "model/replica.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "model/actor_critic.h"
+#include "model/observation.h"
+
+namespace a3c {
+namespace {
+
+constexpr int64_t kLine = 16;  // floats in a cache line
+
+at::Tensor view_of(float* flat, const ParameterSpec& spec) {
+  float* data = flat + spec.offset;
+  if (!spec.channels_last) return at::from_blob(data, spec.shape);
+  const std::vector<int64_t>& s = spec.shape;
+  return at::from_blob(data, {s[0], s[2], s[3], s[1]}).permute({0, 3, 1, 2});
+}
+
+int64_t product(const std::vector<int64_t>& shape) {
+  int64_t size = 1;
+  for (int64_t extent : shape) size *= extent;
+  return size;
+}
+
+}  // namespace
+
+struct Replica::Impl {
+  explicit Impl(const ModelConfig& config)
+      : config(config), module(config), observation_size(product(config.observation_shape)) {
+    int64_t offset = 0;
+    for (const auto& item : module.named_parameters()) {
+      const at::Tensor& tensor = item.value();
+      specs.push_back({item.key(), tensor.sizes().vec(), tensor.dim() == 4, offset});
+      offset += (tensor.numel() + kLine - 1) / kLine * kLine;
+    }
+    parameters = at::zeros({offset});
+    gradients = at::zeros({offset});
+    std::vector<at::Tensor> tensors = module.parameters();
+    for (size_t i = 0; i < specs.size(); ++i) {
+      tensors[i].set_data(view_of(parameters.data_ptr<float>(), specs[i]));
+      tensors[i].mutable_grad() = view_of(gradients.data_ptr<float>(), specs[i]);
+    }
+    first_gradient = tensors.front();
+  }
+
+  bool is_image() const { return config.kind != ModelKind::mlp; }
+
+  // A float tensor [num_samples, ...observation_shape] over `batch`, channels-last for images.
+  at::Tensor batch_tensor(int64_t num_samples) {
+    const std::vector<int64_t>& s = config.observation_shape;
+    if (is_image()) return at::from_blob(batch.data(), {num_samples, s[1], s[2], s[0]}).permute({0, 3, 1, 2});
+    return at::from_blob(batch.data(), {num_samples, observation_size});
+  }
+
+  // `count` observations, one after another, into `batch` from sample `position` on.
+  void convert(const void* observations, int64_t position, int64_t count) {
+    float* output = batch.data() + position * observation_size;
+    if (config.observation_type == ObservationType::float32) {
+      std::memcpy(output, observations, static_cast<size_t>(count * observation_size) * sizeof(float));
+    } else if (is_image()) {
+      const auto* images = static_cast<const uint8_t*>(observations);
+      const int64_t channels = config.observation_shape[0];
+      for (int64_t i = 0; i < count; ++i)
+        image_to_float(images + i * observation_size, channels, observation_size / channels,
+                       output + i * observation_size);
+    } else {
+      bytes_to_float(static_cast<const uint8_t*>(observations), count * observation_size, output);
+    }
+  }
+
+  void reserve(int64_t num_samples) {
+    const auto needed = static_cast<size_t>(num_samples * observation_size);
+    if (batch.size() < needed) batch.resize(needed);
+  }
+
+  const ModelConfig config;
+  ActorCritic module;
+  const int64_t observation_size;
+  std::vector<ParameterSpec> specs;
+  at::Tensor parameters, gradients;  // flat
+  at::Tensor first_gradient;         // the first parameter, whose gradient begins the flat vector
+  std::vector<float> batch;
+};
+
+Replica::Replica(const ModelConfig& config) : impl_(std::make_unique<Impl>(config)) {}
+Replica::~Replica() = default;
+
+const std::vector<ParameterSpec>& Replica::parameter_specs() const { return impl_->specs; }
+int64_t Replica::size() const { return impl_->parameters.numel(); }
+float* Replica::parameters() { return impl_->parameters.data_ptr<float>(); }
+const float* Replica::gradients() const { return impl_->gradients.const_data_ptr<float>(); }
+void Replica::initialize(uint64_t seed) { impl_->module.initialize(seed); }
+
+void Replica::forward(const void* observations, int64_t num_samples, float* logits, float* values) {
+  const at::NoGradGuard no_grad;
+  impl_->reserve(num_samples);
+  impl_->convert(observations, 0, num_samples);
+  const auto [logits_tensor, values_tensor] = impl_->module.forward(impl_->batch_tensor(num_samples));
+  std::copy_n(logits_tensor.contiguous().const_data_ptr<float>(), logits_tensor.numel(), logits);
+  std::copy_n(values_tensor.contiguous().const_data_ptr<float>(), num_samples, values);
+}
+
+void Replica::compute_gradients(const void* observations, int t_max, int num_envs, int first_env, int count,
+                                const float* d_logits, const float* d_values) {
+  const int64_t num_samples = int64_t{t_max} * count;
+  const int64_t bytes = impl_->observation_size * (impl_->config.observation_type == ObservationType::uint8 ? 1 : 4);
+  impl_->reserve(num_samples);
+  for (int t = 0; t < t_max; ++t)
+    impl_->convert(static_cast<const char*>(observations) + (int64_t{t} * num_envs + first_env) * bytes,
+                   int64_t{t} * count, count);
+  impl_->gradients.zero_();
+  const auto [logits, values] = impl_->module.forward(impl_->batch_tensor(num_samples));
+  const at::Tensor logits_gradient =
+      at::from_blob(const_cast<float*>(d_logits), {num_samples, impl_->config.num_actions});
+  const at::Tensor values_gradient = at::from_blob(const_cast<float*>(d_values), {num_samples});
+  torch::autograd::backward({logits, values}, {logits_gradient, values_gradient});
+  if (impl_->first_gradient.grad().const_data_ptr<float>() != impl_->gradients.const_data_ptr<float>())
+    throw std::logic_error("autograd replaced a gradient instead of adding to it");
+}
+
+}  // namespace a3c

@@ -1,0 +1,52 @@
+// A worker's own copy of the network: theta' of the paper, its forward pass and its gradients.
+//
+// Parameters and gradients are two flat buffers; the LibTorch module's tensors are views into them, so that a pull
+// is one copy in and a push one pass out. One thread at a time. This header knows no torch: it may be included anywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config.h"
+
+namespace a3c {
+
+// Where a parameter lies in the flat vector. Each begins on a cache line; what lies between is zero and stays zero.
+struct ParameterSpec {
+  std::string name;
+  std::vector<int64_t> shape;  // as in the module; convolutions [out, in, height, width] ...
+  bool channels_last;          // ... lie in memory as [out, height, width, in]
+  int64_t offset;
+};
+
+class Replica {
+ public:
+  explicit Replica(const ModelConfig& config);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  const std::vector<ParameterSpec>& parameter_specs() const;
+  int64_t size() const;        // of the flat vectors, padding included
+  float* parameters();         // [size]
+  const float* gradients() const;  // [size], of the last call of compute_gradients()
+
+  void initialize(uint64_t seed);
+
+  // observations [num_samples][...] -> logits [num_samples][num_actions], values [num_samples].
+  void forward(const void* observations, int64_t num_samples, float* logits, float* values);
+
+  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for the environments first_env ..
+  // first_env + count - 1 of a rollout. observations [t_max][num_envs][...]; d_logits [t_max][count][num_actions],
+  // d_values [t_max][count].
+  void compute_gradients(const void* observations, int t_max, int num_envs, int first_env, int count,
+                         const float* d_logits, const float* d_values);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace a3c

@@ -1,0 +1,193 @@
+#include "run/worker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "learn/categorical.h"
+#include "learn/loss.h"
+#include "learn/optimizer.h"
+#include "learn/returns.h"
+
+namespace a3c {
+namespace {
+
+constexpr int kMaxSkippedInARow = 10;
+
+// Reserves a rollout before it begins, so that a run ends less than one rollout beyond its last step.
+bool claim_rollout(Shared& shared, int64_t size) {
+  int64_t claimed = shared.claimed.load();
+  do {
+    if (claimed >= shared.until.load()) return false;
+  } while (!shared.claimed.compare_exchange_weak(claimed, claimed + size));
+  return true;
+}
+
+void choose_actions(Worker& worker, int t) {
+  Rollout& rollout = worker.rollout;
+  float* logits = &rollout.logits[rollout.at(t) * rollout.num_actions];
+  worker.replica.forward(rollout.observation_row(t), rollout.num_envs, logits, &rollout.values[rollout.at(t)]);
+  for (int k = 0; k < rollout.num_envs; ++k)
+    rollout.actions[rollout.at(t, k)] =
+        categorical::sample(logits + k * rollout.num_actions, rollout.num_actions, worker.random.uniform());
+}
+
+// Writes what came of the actions at t. Autoreset is next-step: after a done step the action is ignored, so that step
+// is not the policy's own and is not valid.
+void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) {
+  Rollout& rollout = worker.rollout;
+  for (int k = 0; k < rollout.num_envs; ++k) {
+    const int64_t i = rollout.at(t, k);
+    rollout.valid[i] = !worker.previous_done[k];
+    rollout.rewards[i] = batch.reward[k];
+    rollout.done[i] = batch.done[k];
+    rollout.bootstraps[i] = batch.bootstraps[k];
+    worker.previous_done[k] = batch.done[k];
+
+    worker.episode_return[k] += batch.raw_reward[k];
+    worker.episode_length[k] += rollout.valid[i];
+    if (batch.episode_ended[k]) {
+      shared.episodes.add(worker.episode_return[k], worker.episode_length[k]);
+      worker.episode_return[k] = 0;
+      worker.episode_length[k] = 0;
+    }
+  }
+}
+
+void carry_observations(Rollout& rollout, int from) {
+  if (from > 0)
+    std::memcpy(rollout.observation_row(0), rollout.observation_row(from),
+                static_cast<size_t>(rollout.num_envs * rollout.observation_bytes));
+}
+
+// Fills the rollout under theta'. False when the run was stopped on the way: the steps taken are dropped, and the
+// worker stands after a recv() with its current observation in row 0.
+bool roll_out(Worker& worker, Shared& shared) {
+  Rollout& rollout = worker.rollout;
+  if (!worker.has_observation) {
+    worker.activity = "waiting for the first observation";
+    worker.env->recv(rollout.observation_row(0));
+    worker.has_observation = true;
+  }
+  for (int t = 0; t < rollout.t_max; ++t) {
+    if (shared.stop.load(std::memory_order_relaxed)) {
+      carry_observations(rollout, t);
+      return false;
+    }
+    worker.activity = "choosing actions";
+    choose_actions(worker, t);
+    worker.activity = "waiting for the environment";
+    worker.env->send(&rollout.actions[rollout.at(t)]);
+    record_step(worker, shared, t, worker.env->recv(rollout.observation_row(t + 1)));
+    worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+void compute_returns(Worker& worker, const TrainConfig& config) {
+  Rollout& rollout = worker.rollout;
+  const int t_max = rollout.t_max;
+  worker.replica.forward(rollout.observation_row(t_max), rollout.num_envs,
+                         &rollout.logits[rollout.at(t_max) * rollout.num_actions], &rollout.values[rollout.at(t_max)]);
+  if (config.gae_lambda == 1.0)
+    n_step_returns(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
+                   rollout.values.data(), config.gamma, rollout.returns.data(), rollout.advantages.data());
+  else
+    gae(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
+        rollout.values.data(), config.gamma, config.gae_lambda, rollout.returns.data(), rollout.advantages.data());
+}
+
+// Rows [first_env, first_env + count) of a time-major array.
+template <typename T>
+void gather(const std::vector<T>& from, const Rollout& rollout, int first_env, int count, int width,
+            std::vector<T>& to) {
+  for (int t = 0; t < rollout.t_max; ++t)
+    std::copy_n(&from[rollout.at(t, first_env) * width], count * width, &to[int64_t{t} * count * width]);
+}
+
+// One Hogwild update from the environments [first_env, first_env + envs_per_update): the gradient is taken at
+// theta', the parameters that acted, and applied to theta as it is by now.
+void update(Worker& worker, Shared& shared, int first_env) {
+  const TrainConfig& config = shared.config;
+  Rollout& rollout = worker.rollout;
+  Worker::UpdateBatch& batch = worker.update;
+  const int count = config.envs_per_update;
+  gather(rollout.actions, rollout, first_env, count, 1, batch.actions);
+  gather(rollout.logits, rollout, first_env, count, rollout.num_actions, batch.logits);
+  gather(rollout.values, rollout, first_env, count, 1, batch.values);
+  gather(rollout.advantages, rollout, first_env, count, 1, batch.advantages);
+  gather(rollout.returns, rollout, first_env, count, 1, batch.returns);
+  gather(rollout.valid, rollout, first_env, count, 1, batch.valid);
+
+  const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef)};
+  const LossTerms terms = actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(),
+                                            batch.values.data(), batch.actions.data(), batch.advantages.data(),
+                                            batch.returns.data(), batch.valid.data(), loss, batch.d_logits.data(),
+                                            batch.d_values.data());
+  worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
+  if (terms.valid == 0) return;
+  worker.replica.compute_gradients(rollout.observations.data(), rollout.t_max, rollout.num_envs, first_env, count,
+                                   batch.d_logits.data(), batch.d_values.data());
+  double norm = 0;
+  const float clip_scale =
+      clip_by_global_norm(worker.replica.gradients(), worker.replica.size(), config.max_grad_norm, &norm);
+  if (!std::isfinite(norm)) {
+    shared.skipped_updates.fetch_add(1, std::memory_order_relaxed);
+    if (++worker.skipped_in_a_row >= kMaxSkippedInARow)
+      throw std::runtime_error("the gradient was not finite " + std::to_string(kMaxSkippedInARow) +
+                               " times in a row: the parameters, the rewards or the learning rate have blown up");
+    return;
+  }
+  worker.skipped_in_a_row = 0;
+  shared.params.push(worker.replica.gradients(), clip_scale, shared.learning_rate(), worker.index,
+                     shared.num_workers);
+  worker.updates.add(terms, norm);
+}
+
+}  // namespace
+
+double Shared::learning_rate() const {
+  if (!config.learning_rate_decay) return config.learning_rate;
+  const double done = static_cast<double>(steps.load(std::memory_order_relaxed)) / static_cast<double>(config.total_steps);
+  return config.learning_rate * std::max(0.0, 1.0 - done);
+}
+
+Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)
+    : index(index),
+      env(std::move(client)),
+      replica(model),
+      rollout(train.t_max, env->spec()),
+      random(worker_random(train.seed, static_cast<uint64_t>(index))),
+      previous_done(env->spec().num_envs),
+      episode_return(env->spec().num_envs),
+      episode_length(env->spec().num_envs) {
+  const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
+  const auto logits = samples * env->spec().num_actions;
+  update = {std::vector<int32_t>(samples), std::vector<float>(logits),  std::vector<float>(samples),
+            std::vector<float>(samples),   std::vector<float>(samples), std::vector<float>(logits),
+            std::vector<float>(samples),   std::vector<uint8_t>(samples)};
+}
+
+void run_worker(Worker& worker, Shared& shared) {
+  Rollout& rollout = worker.rollout;
+  while (!shared.stop.load(std::memory_order_relaxed) && claim_rollout(shared, rollout.size())) {
+    shared.params.pull(worker.replica.parameters());
+    if (!roll_out(worker, shared)) {
+      shared.claimed -= rollout.size();
+      return;
+    }
+    worker.activity = "learning";
+    compute_returns(worker, shared.config);
+    for (int first_env = 0; first_env < rollout.num_envs; first_env += shared.config.envs_per_update)
+      update(worker, shared, first_env);
+    carry_observations(rollout, rollout.t_max);
+
+    // Reset steps are nobody's steps: give their share of the claim back.
+    const int64_t valid = std::count(rollout.valid.begin(), rollout.valid.end(), 1);
+    shared.steps += valid;
+    shared.claimed -= rollout.size() - valid;
+  }
+}
+
+}  // namespace a3c

@@ -1,0 +1,71 @@
+// One worker of A3C, readable top to bottom: pull, roll out, returns, gradients, push. Mnih et al. 2016, Algorithm S3.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config.h"
+#include "env/env_client.h"
+#include "learn/random.h"
+#include "learn/rollout.h"
+#include "learn/shared_params.h"
+#include "model/replica.h"
+#include "run/stats.h"
+
+namespace a3c {
+
+// What the workers of one run share.
+struct Shared {
+  Shared(const TrainConfig& config, int num_workers, int64_t num_parameters)
+      : config(config), num_workers(num_workers), params(num_parameters, config.optimizer) {}
+
+  // The linear schedule: learning_rate * (1 - steps / total_steps), at least 0.
+  double learning_rate() const;
+
+  const TrainConfig config;                   // constant
+  const int num_workers;                      // constant
+  SharedParams params;                        // racy on purpose, because Hogwild
+  std::atomic<bool> stop{false};              // atomic; seen between any two environment steps
+  std::atomic<int64_t> until{0};              // atomic; no rollout begins at or beyond this step
+  std::atomic<int64_t> claimed{0};            // atomic; steps of finished rollouts and of those under way
+  std::atomic<int64_t> steps{0};              // atomic; valid steps of finished rollouts
+  std::atomic<int64_t> skipped_updates{0};    // atomic
+  EpisodeLog episodes;                        // its own mutex
+};
+
+// All that is one worker's own. Its thread alone touches it while it runs, but for what says otherwise. It outlives
+// the thread: the next start() goes on from the step where the last one ended.
+struct Worker {
+  Worker(int index, std::unique_ptr<EnvClient> env, const TrainConfig& train, const ModelConfig& model);
+
+  const int index;
+  const std::unique_ptr<EnvClient> env;
+  Replica replica;
+  Rollout rollout;
+  Random random;
+  bool has_observation = false;          // row 0 of the rollout holds the current observation
+  std::vector<uint8_t> previous_done;    // [K] the current observation ended something: the next step is a reset step
+  std::vector<double> episode_return;    // [K] raw reward since the episode began
+  std::vector<int64_t> episode_length;   // [K]
+  int skipped_in_a_row = 0;
+
+  // One update's samples, [t_max][envs_per_update].
+  struct UpdateBatch {
+    std::vector<int32_t> actions;
+    std::vector<float> logits, values, advantages, returns, d_logits, d_values;
+    std::vector<uint8_t> valid;
+  } update;
+
+  UpdateLog updates;                       // its own mutex
+  std::atomic<int64_t> heartbeat{0};       // atomic; moves with every environment step and every update
+  std::atomic<const char*> activity{""};   // atomic; what a worker that is silent was doing
+};
+
+// The thread body. Returns when shared.stop is set or shared.until is reached; throws what the environment, the
+// model or ten non-finite gradients in a row throw. Blocks only in env.recv().
+void run_worker(Worker& worker, Shared& shared);
+
+}  // namespace a3c
