@@ -213,7 +213,9 @@ def _check(config: Config, family: Family) -> None:
     integer("t_max", 1, 100_000)
     if config.envs_per_worker % config.envs_per_update:
         raise ConfigError(
-            "envs_per_update", config.envs_per_update, f"it must divide envs_per_worker, which is {config.envs_per_worker}"
+            "envs_per_update",
+            config.envs_per_update,
+            f"it must divide envs_per_worker, which is {config.envs_per_worker}",
         )
     choice("model", ("paper", "nature", "mlp"))
     if not 1 <= len(config.hidden_sizes) <= 16:
@@ -244,7 +246,9 @@ def _check(config: Config, family: Family) -> None:
         for name in _ATARI_ONLY:
             if getattr(config, name) != FAMILY_DEFAULTS[family][name]:
                 only = FAMILY_DEFAULTS[family][name]
-                raise ConfigError(name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}")
+                raise ConfigError(
+                    name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}"
+                )
         if config.sticky_probability:
             raise ConfigError("sticky_probability", config.sticky_probability, f"{config.env_id} allows only 0")
 

@@ -19,7 +19,6 @@ from a3c_fast.errors import ConfigError
 
 if TYPE_CHECKING:
     from a3c_fast._core import EnvClient
-
     from a3c_fast.config import Config
 
 Family = Literal["atari", "classic_control", "fake"]

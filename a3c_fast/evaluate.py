@@ -147,7 +147,7 @@ class Arguments:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Exit status: 0 done; 2 a flag, run or checkpoint that cannot be; 130 after SIGINT; 1 anything else."""
+    """The command. Exit status: 0 done; 2 a flag, run or checkpoint that cannot be; 130 after SIGINT; 1 else."""
     from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse
     from a3c_fast.errors import CheckpointError, ConfigError
 

@@ -56,7 +56,7 @@ class MetricsWriter:
         kept = [line for line in read(run_dir) if line["step"] <= first_step]
         write_atomically(run_dir / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._file = (run_dir / METRICS_FILE).open("a", buffering=1)
-        self._board = SummaryWriter(str(run_dir), purge_step=first_step + 1 if first_step else None)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(run_dir), purge_step=first_step + 1 if first_step else None)
         self.last_step = kept[-1]["step"] if kept else -1
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -65,12 +65,12 @@ class MetricsWriter:
         self.last_step = int(line["step"])
         for name, value in line.items():
             if name != "step" and value is not None:
-                self._board.add_scalar(f"train/{name}", value, self.last_step)  # type: ignore[no-untyped-call]
+                self._board.add_scalar(f"train/{name}", value, self.last_step)
 
     def close(self) -> None:
         """Flushes everything and draws curve.png."""
         self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
         draw_curve(self._run_dir)
 
 

@@ -180,7 +180,9 @@ class Trainer:
             "steps_per_second": rate,
         }
         line["frames"] = line["step"] * self.config.frame_skip
-        line |= {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()}
+        line |= {
+            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
+        }
         return line
 
     @property

@@ -1,1 +1,142 @@
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+torch_version: str
+
+_Floats = npt.NDArray[np.float32]
+_ParameterSpec = tuple[str, tuple[int, ...], bool, int]
+
+class OptimizerConfig:
+    def __init__(
+        self, *, kind: str, rmsprop_alpha: float, adam_beta1: float, adam_beta2: float, eps: float
+    ) -> None: ...
+
+class ModelConfig:
+    def __init__(
+        self,
+        *,
+        kind: str,
+        observation_shape: Sequence[int],
+        observation_type: str,
+        num_actions: int,
+        hidden_sizes: Sequence[int],
+    ) -> None: ...
+
+class TrainConfig:
+    def __init__(
+        self,
+        *,
+        total_steps: int,
+        t_max: int,
+        envs_per_update: int,
+        gamma: float,
+        gae_lambda: float,
+        entropy_coef: float,
+        value_coef: float,
+        max_grad_norm: float,
+        learning_rate: float,
+        learning_rate_decay: bool,
+        optimizer: OptimizerConfig,
+        seed: int,
+        watchdog_seconds: float,
+    ) -> None: ...
+
+class EnvClient:
+    @staticmethod
+    def envpool(
+        *,
+        owner: object,
+        recv: object,
+        send: object,
+        handle: int,
+        state: Sequence[tuple[str, str, Sequence[int]]],
+        action: Sequence[tuple[str, str, Sequence[int]]],
+        num_envs: int,
+        num_actions: int,
+    ) -> EnvClient: ...
+    @staticmethod
+    def fake(
+        *,
+        num_envs: int,
+        observation_shape: Sequence[int],
+        observation_type: str,
+        num_actions: int,
+        seed: int = 0,
+        max_episode_steps: int = 40,
+        fail_at: int = -1,
+        hang_at: int = -1,
+        hang_seconds: float = 0.0,
+    ) -> EnvClient: ...
+    def probe(self) -> None: ...
+    def recv(self) -> dict[str, npt.NDArray[Any]]: ...
+    def send(self, actions: npt.ArrayLike) -> None: ...
+
+class Engine:
+    def __init__(self, train: TrainConfig, model: ModelConfig, clients: list[EnvClient]) -> None: ...
+    def start(self, until: int) -> None: ...
+    def request_stop(self) -> None: ...
+    def wait(self, seconds: float) -> bool: ...
+    @property
+    def running(self) -> bool: ...
+    @property
+    def failure(self) -> tuple[int, str] | None: ...
+    @property
+    def num_workers(self) -> int: ...
+    @property
+    def parameter_specs(self) -> tuple[_ParameterSpec, ...]: ...
+    def stats(self) -> dict[str, Any]: ...
+    def parameters(self) -> _Floats: ...
+    def statistics(self) -> dict[str, _Floats]: ...
+    def load(
+        self, *, parameters: _Floats, statistics: dict[str, _Floats], steps: int, updates: int, episodes: int
+    ) -> None: ...
+    def worker_state(self, worker: int) -> dict[str, Any]: ...
+    def load_worker_state(self, worker: int, state: dict[str, Any]) -> None: ...
+    def abandon(self) -> None: ...
+
+class Replica:
+    def __init__(self, model: ModelConfig) -> None: ...
+    @property
+    def parameter_specs(self) -> tuple[_ParameterSpec, ...]: ...
+    def initialize(self, seed: int) -> None: ...
+    def parameters(self) -> _Floats: ...
+    def set_parameters(self, flat: _Floats) -> None: ...
+    def forward(self, observations: npt.NDArray[Any]) -> tuple[_Floats, _Floats]: ...
+    def gradients(self, observations: npt.NDArray[Any], d_logits: _Floats, d_values: _Floats) -> _Floats: ...
+
+def compute_returns(
+    rewards: npt.ArrayLike,
+    done: npt.ArrayLike,
+    bootstraps: npt.ArrayLike,
+    values: npt.ArrayLike,
+    gamma: float,
+    gae_lambda: float | None = None,
+) -> tuple[_Floats, _Floats]: ...
+def actor_critic_loss(
+    *,
+    logits: npt.ArrayLike,
+    values: npt.ArrayLike,
+    actions: npt.ArrayLike,
+    advantages: npt.ArrayLike,
+    returns: npt.ArrayLike,
+    valid: npt.ArrayLike,
+    value_coef: float,
+    entropy_coef: float,
+) -> dict[str, Any]: ...
+def clip_by_global_norm(gradient: npt.ArrayLike, max_norm: float) -> tuple[float, float]: ...
+def push_all(
+    *,
+    parameters: npt.ArrayLike,
+    gradients: Sequence[npt.ArrayLike],
+    optimizer: OptimizerConfig,
+    learning_rate: float,
+    clip_scale: float = 1.0,
+    num_workers: int = 1,
+) -> _Floats: ...
+def sample_categorical(logits: npt.ArrayLike, uniform: float) -> int: ...
+def worker_uniforms(seed: int, worker: int, count: int) -> list[float]: ...
+def torch_threads() -> int: ...

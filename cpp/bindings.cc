@@ -230,10 +230,10 @@ py::dict engine_worker_state(const a3c::Engine& engine, int worker) {
 }
 
 void engine_load_worker_state(a3c::Engine& engine, int worker, const py::dict& state) {
-  engine.load_worker_state(worker, {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(),
-                                    state["previous_done"].cast<std::vector<uint8_t>>(),
-                                    state["episode_return"].cast<std::vector<double>>(),
-                                    state["episode_length"].cast<std::vector<int64_t>>()});
+  engine.load_worker_state(
+      worker, {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(),
+               state["previous_done"].cast<std::vector<uint8_t>>(), state["episode_return"].cast<std::vector<double>>(),
+               state["episode_length"].cast<std::vector<int64_t>>()});
 }
 
 // The pure functions, for the tests' oracles ---------------------------------------------------------------------
@@ -245,7 +245,8 @@ TimeMajor time_major(const Floats& rewards, const Bytes& done, const Bytes& boot
   require(rewards.ndim() == 2, "rewards must be [t_max][K]");
   const auto t_max = static_cast<int>(rewards.shape(0));
   const auto num_envs = static_cast<int>(rewards.shape(1));
-  require(done.size() == rewards.size() && bootstraps.size() == rewards.size(), "done and bootstraps must be [t_max][K]");
+  require(done.size() == rewards.size() && bootstraps.size() == rewards.size(),
+          "done and bootstraps must be [t_max][K]");
   require(values.size() == rewards.size() + num_envs, "values must be [t_max + 1][K]");
   return {t_max, num_envs};
 }
@@ -268,9 +269,9 @@ py::dict loss_of(const Floats& logits, const Floats& values, const Actions& acti
   require(logits.ndim() == 2 && logits.shape(1) <= a3c::kMaxActions, "logits must be [N][num_actions]");
   const py::ssize_t n = logits.shape(0);
   const auto num_actions = static_cast<int>(logits.shape(1));
-  require(values.size() == n && actions.size() == n && advantages.size() == n && returns.size() == n &&
-              valid.size() == n,
-          "values, actions, advantages, returns and valid must be [N]");
+  require(
+      values.size() == n && actions.size() == n && advantages.size() == n && returns.size() == n && valid.size() == n,
+      "values, actions, advantages, returns and valid must be [N]");
   for (py::ssize_t i = 0; i < n; ++i)
     require(actions.data()[i] >= 0 && actions.data()[i] < num_actions, "an action is out of range");
   py::array_t<float> d_logits({n, logits.shape(1)}), d_values(n);
@@ -296,8 +297,8 @@ py::array_t<float> push_all(const Floats& parameters, const std::vector<Floats>&
   params.load(parameters.data(), {}, 0);
   for (size_t i = 0; i < gradients.size(); ++i) {
     require(gradients[i].size() == parameters.size(), "gradients must have the size of the parameters");
-    params.push(gradients[i].data(), static_cast<float>(clip_scale), learning_rate,
-                static_cast<int>(i) % num_workers, num_workers);
+    params.push(gradients[i].data(), static_cast<float>(clip_scale), learning_rate, static_cast<int>(i) % num_workers,
+                num_workers);
   }
   py::array_t<float> result(parameters.size());
   params.pull(result.mutable_data());
@@ -358,10 +359,11 @@ PYBIND11_MODULE(a3c_fast_core, m) {
   m.attr("torch_version") = A3C_TORCH_VERSION;
 
   py::class_<a3c::OptimizerConfig>(m, "OptimizerConfig")
-      .def(py::init([](const std::string& kind, double rmsprop_alpha, double adam_beta1, double adam_beta2, double eps) {
-             return a3c::OptimizerConfig{optimizer_kind(kind), rmsprop_alpha, adam_beta1, adam_beta2, eps};
-           }),
-           py::kw_only(), "kind"_a, "rmsprop_alpha"_a, "adam_beta1"_a, "adam_beta2"_a, "eps"_a);
+      .def(
+          py::init([](const std::string& kind, double rmsprop_alpha, double adam_beta1, double adam_beta2, double eps) {
+            return a3c::OptimizerConfig{optimizer_kind(kind), rmsprop_alpha, adam_beta1, adam_beta2, eps};
+          }),
+          py::kw_only(), "kind"_a, "rmsprop_alpha"_a, "adam_beta1"_a, "adam_beta2"_a, "eps"_a);
 
   py::class_<a3c::ModelConfig>(m, "ModelConfig")
       .def(py::init([](const std::string& kind, std::vector<int64_t> shape, const std::string& type, int num_actions,
@@ -377,9 +379,9 @@ PYBIND11_MODULE(a3c_fast_core, m) {
                        double entropy_coef, double value_coef, double max_grad_norm, double learning_rate,
                        bool learning_rate_decay, const a3c::OptimizerConfig& optimizer, uint64_t seed,
                        double watchdog_seconds) {
-             return a3c::TrainConfig{total_steps, t_max, envs_per_update, gamma, gae_lambda, entropy_coef, value_coef,
-                                     max_grad_norm, learning_rate, learning_rate_decay, optimizer, seed,
-                                     watchdog_seconds};
+             return a3c::TrainConfig{total_steps,  t_max,      envs_per_update, gamma,         gae_lambda,
+                                     entropy_coef, value_coef, max_grad_norm,   learning_rate, learning_rate_decay,
+                                     optimizer,    seed,       watchdog_seconds};
            }),
            py::kw_only(), "total_steps"_a, "t_max"_a, "envs_per_update"_a, "gamma"_a, "gae_lambda"_a, "entropy_coef"_a,
            "value_coef"_a, "max_grad_norm"_a, "learning_rate"_a, "learning_rate_decay"_a, "optimizer"_a, "seed"_a,
@@ -414,15 +416,18 @@ PYBIND11_MODULE(a3c_fast_core, m) {
 
   py::class_<BoundReplica>(m, "Replica")
       .def(py::init<const a3c::ModelConfig&>(), "model"_a)
-      .def_property_readonly("parameter_specs", [](BoundReplica& self) { return specs_of(self.replica.parameter_specs()); })
-      .def("initialize", [](BoundReplica& self, uint64_t seed) { self.replica.initialize(seed); }, "seed"_a)
+      .def_property_readonly("parameter_specs",
+                             [](BoundReplica& self) { return specs_of(self.replica.parameter_specs()); })
+      .def(
+          "initialize", [](BoundReplica& self, uint64_t seed) { self.replica.initialize(seed); }, "seed"_a)
       .def("parameters", [](BoundReplica& self) { return copy_of(self.replica.parameters(), self.replica.size()); })
-      .def("set_parameters",
-           [](BoundReplica& self, const Floats& flat) {
-             require(flat.size() == self.replica.size(), "the parameters are of another network");
-             std::copy_n(flat.data(), flat.size(), self.replica.parameters());
-           },
-           "flat"_a)
+      .def(
+          "set_parameters",
+          [](BoundReplica& self, const Floats& flat) {
+            require(flat.size() == self.replica.size(), "the parameters are of another network");
+            std::copy_n(flat.data(), flat.size(), self.replica.parameters());
+          },
+          "flat"_a)
       .def("forward", &replica_forward, "observations"_a)
       .def("gradients", &replica_gradients, "observations"_a, "d_logits"_a, "d_values"_a);
 
@@ -433,19 +438,21 @@ PYBIND11_MODULE(a3c_fast_core, m) {
   m.def("clip_by_global_norm", &clip_of, "gradient"_a, "max_norm"_a);
   m.def("push_all", &push_all, py::kw_only(), "parameters"_a, "gradients"_a, "optimizer"_a, "learning_rate"_a,
         "clip_scale"_a = 1.0, "num_workers"_a = 1);
-  m.def("sample_categorical",
-        [](const Floats& logits, float uniform) {
-          require(logits.ndim() == 1 && logits.size() > 0, "logits must be [num_actions]");
-          return a3c::categorical::sample(logits.data(), static_cast<int>(logits.size()), uniform);
-        },
-        "logits"_a, "uniform"_a);
-  m.def("worker_uniforms",
-        [](uint64_t seed, uint64_t worker, int count) {
-          a3c::Random random = a3c::worker_random(seed, worker);
-          std::vector<float> values;
-          for (int i = 0; i < count; ++i) values.push_back(random.uniform());
-          return values;
-        },
-        "seed"_a, "worker"_a, "count"_a);
+  m.def(
+      "sample_categorical",
+      [](const Floats& logits, float uniform) {
+        require(logits.ndim() == 1 && logits.size() > 0, "logits must be [num_actions]");
+        return a3c::categorical::sample(logits.data(), static_cast<int>(logits.size()), uniform);
+      },
+      "logits"_a, "uniform"_a);
+  m.def(
+      "worker_uniforms",
+      [](uint64_t seed, uint64_t worker, int count) {
+        a3c::Random random = a3c::worker_random(seed, worker);
+        std::vector<float> values;
+        for (int i = 0; i < count; ++i) values.push_back(random.uniform());
+        return values;
+      },
+      "seed"_a, "worker"_a, "count"_a);
   m.def("torch_threads", &a3c::torch_threads);
 }

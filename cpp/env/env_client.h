@@ -15,11 +15,11 @@ namespace a3c {
 
 // One step of K environments; the arrays have K elements and live until the next recv().
 struct StepBatch {
-  const float* reward;            // what the agent learns from (clipped when asked)
-  const float* raw_reward;        // what the game paid
-  const uint8_t* done;            // the next step is a reset step (a lost life counts when asked)
-  const uint8_t* bootstraps;      // 1 unless this step truly ended things: !done || (truncated && !terminated)
-  const uint8_t* episode_ended;   // terminated || truncated: never a lost life
+  const float* reward;           // what the agent learns from (clipped when asked)
+  const float* raw_reward;       // what the game paid
+  const uint8_t* done;           // the next step is a reset step (a lost life counts when asked)
+  const uint8_t* bootstraps;     // 1 unless this step truly ended things: !done || (truncated && !terminated)
+  const uint8_t* episode_ended;  // terminated || truncated: never a lost life
 };
 
 class EnvClient {

@@ -14,7 +14,7 @@ struct Dtype {
   xla::DataType type;
   int64_t bytes;
 };
-constexpr Dtype kDtypes[] = {{"bool", xla::kPred, 1}, {"uint8", xla::kU8, 1},     {"int32", xla::kS32, 4},
+constexpr Dtype kDtypes[] = {{"bool", xla::kPred, 1}, {"uint8", xla::kU8, 1},    {"int32", xla::kS32, 4},
                              {"int64", xla::kS64, 8}, {"float32", xla::kF32, 4}, {"float64", xla::kF64, 8}};
 
 const Dtype& dtype_of(const BufferSpec& buffer) {

@@ -16,8 +16,8 @@ struct FakeEnvConfig {
   EnvSpec spec;
   uint32_t seed = 0;
   int max_episode_steps = 40;
-  int64_t fail_at = -1;      // throw in the recv() of this step, counted from 0 at the reset
-  int64_t hang_at = -1;      // sleep for hang_seconds in the recv() of this step
+  int64_t fail_at = -1;  // throw in the recv() of this step, counted from 0 at the reset
+  int64_t hang_at = -1;  // sleep for hang_seconds in the recv() of this step
   double hang_seconds = 0;
 };
 

@@ -14,8 +14,12 @@ namespace {
 Error* create_error(ErrorCreateArgs* args) {
   return new Error{args->message ? args->message : "no message"};
 }
-void get_message(ErrorGetMessageArgs* args) { args->message = args->error->message.c_str(); }
-void destroy_error(ErrorDestroyArgs* args) { delete args->error; }
+void get_message(ErrorGetMessageArgs* args) {
+  args->message = args->error->message.c_str();
+}
+void destroy_error(ErrorDestroyArgs* args) {
+  delete args->error;
+}
 
 Api make_api(int major, int minor) {
   Api api{};
@@ -58,7 +62,7 @@ ApiVersion query_version(const char* name, Handler* handler) {
 }
 
 Buffer make_buffer(Call::Operand& operand) {
-  return {sizeof(Buffer),        nullptr, operand.dtype, operand.data, static_cast<int64_t>(operand.dims.size()),
+  return {sizeof(Buffer),     nullptr, operand.dtype, operand.data, static_cast<int64_t>(operand.dims.size()),
           operand.dims.data()};
 }
 
@@ -99,6 +103,8 @@ Call::Call(const char* name, Handler* handler, int64_t handle, std::vector<Opera
   frame_.attrs = {sizeof(Attrs), nullptr, 1, &attribute_type_, &attribute_names_, &attribute_values_};
 }
 
-void Call::operator()() { throw_if(handler_(&frame_), name_); }
+void Call::operator()() {
+  throw_if(handler_(&frame_), name_);
+}
 
 }  // namespace a3c::xla

@@ -8,8 +8,8 @@
 namespace a3c {
 
 LossTerms actor_critic_loss(int64_t num_samples, int num_actions, const float* logits, const float* values,
-                            const int32_t* actions, const float* advantages, const float* returns,
-                            const uint8_t* valid, const LossConfig& config, float* d_logits, float* d_values) {
+                            const int32_t* actions, const float* advantages, const float* returns, const uint8_t* valid,
+                            const LossConfig& config, float* d_logits, float* d_values) {
   LossTerms terms;
   terms.valid = std::count_if(valid, valid + num_samples, [](uint8_t v) { return v != 0; });
   const float scale = terms.valid > 0 ? 1.0f / static_cast<float>(terms.valid) : 0.0f;
@@ -23,8 +23,8 @@ LossTerms actor_critic_loss(int64_t num_samples, int num_actions, const float* l
     }
     categorical::log_softmax(logits + i * num_actions, num_actions, log_probabilities.data());
     const float entropy = categorical::entropy(log_probabilities.data(), num_actions);
-    categorical::policy_gradient(log_probabilities.data(), num_actions, actions[i], advantages[i],
-                                 config.entropy_coef, entropy, scale, d_logit);
+    categorical::policy_gradient(log_probabilities.data(), num_actions, actions[i], advantages[i], config.entropy_coef,
+                                 entropy, scale, d_logit);
     const float error = values[i] - returns[i];
     d_values[i] = 2.0f * config.value_coef * error * scale;
 

@@ -25,7 +25,7 @@ struct LossTerms {
 // the environment ignored the action) get zero gradient and no weight. num_actions is at most kMaxActions.
 inline constexpr int kMaxActions = 1024;
 LossTerms actor_critic_loss(int64_t num_samples, int num_actions, const float* logits, const float* values,
-                            const int32_t* actions, const float* advantages, const float* returns,
-                            const uint8_t* valid, const LossConfig& config, float* d_logits, float* d_values);
+                            const int32_t* actions, const float* advantages, const float* returns, const uint8_t* valid,
+                            const LossConfig& config, float* d_logits, float* d_values);
 
 }  // namespace a3c

@@ -19,7 +19,7 @@ void rmsprop_update(int64_t size, const float* gradient, float clip_scale, float
 //   theta <- theta - lr (m / (1 - b1^step)) / (sqrt(v / (1 - b2^step)) + eps)
 struct AdamRates {
   float beta1, beta2, eps;
-  float step_size;       // lr / (1 - beta1^step)
+  float step_size;           // lr / (1 - beta1^step)
   float inverse_correction;  // 1 / (1 - beta2^step)
 };
 AdamRates adam_rates(double learning_rate, double beta1, double beta2, double eps, int64_t step);

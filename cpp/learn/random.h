@@ -24,6 +24,8 @@ class Random {
 };
 
 // Disjoint streams for the workers of a run: far apart in the state space of SplitMix64.
-inline Random worker_random(uint64_t seed, uint64_t worker) { return Random(Random(seed).next() + Random(~worker).next()); }
+inline Random worker_random(uint64_t seed, uint64_t worker) {
+  return Random(Random(seed).next() + Random(~worker).next());
+}
 
 }  // namespace a3c

@@ -56,8 +56,7 @@ ActorCritic::ActorCritic(const ModelConfig& config) : kind_(config.kind) {
       height = (height - shape.kernel) / shape.stride + 1;
       width = (width - shape.kernel) / shape.stride + 1;
       if (height < 1 || width < 1) throw std::invalid_argument("the observations are too small for this model");
-      convolutions_.emplace_back(
-          torch::nn::Conv2dOptions(channels, shape.channels, shape.kernel).stride(shape.stride));
+      convolutions_.emplace_back(torch::nn::Conv2dOptions(channels, shape.channels, shape.kernel).stride(shape.stride));
       register_module("conv" + std::to_string(convolutions_.size()), convolutions_.back());
       channels = shape.channels;
     }

@@ -91,11 +91,21 @@ struct Replica::Impl {
 Replica::Replica(const ModelConfig& config) : impl_(std::make_unique<Impl>(config)) {}
 Replica::~Replica() = default;
 
-const std::vector<ParameterSpec>& Replica::parameter_specs() const { return impl_->specs; }
-int64_t Replica::size() const { return impl_->parameters.numel(); }
-float* Replica::parameters() { return impl_->parameters.data_ptr<float>(); }
-const float* Replica::gradients() const { return impl_->gradients.const_data_ptr<float>(); }
-void Replica::initialize(uint64_t seed) { impl_->module.initialize(seed); }
+const std::vector<ParameterSpec>& Replica::parameter_specs() const {
+  return impl_->specs;
+}
+int64_t Replica::size() const {
+  return impl_->parameters.numel();
+}
+float* Replica::parameters() {
+  return impl_->parameters.data_ptr<float>();
+}
+const float* Replica::gradients() const {
+  return impl_->gradients.const_data_ptr<float>();
+}
+void Replica::initialize(uint64_t seed) {
+  impl_->module.initialize(seed);
+}
 
 void Replica::forward(const void* observations, int64_t num_samples, float* logits, float* values) {
   const at::NoGradGuard no_grad;

@@ -1,7 +1,8 @@
 // A worker's own copy of the network: theta' of the paper, its forward pass and its gradients.
 //
 // Parameters and gradients are two flat buffers; the LibTorch module's tensors are views into them, so that a pull
-// is one copy in and a push one pass out. One thread at a time. This header knows no torch: it may be included anywhere.
+// is one copy in and a push one pass out. One thread at a time. This header knows no torch: it may be included
+// anywhere.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ class Replica {
   Replica& operator=(const Replica&) = delete;
 
   const std::vector<ParameterSpec>& parameter_specs() const;
-  int64_t size() const;        // of the flat vectors, padding included
-  float* parameters();         // [size]
+  int64_t size() const;            // of the flat vectors, padding included
+  float* parameters();             // [size]
   const float* gradients() const;  // [size], of the last call of compute_gradients()
 
   void initialize(uint64_t seed);

@@ -25,7 +25,11 @@ SingleThreadedTorch::~SingleThreadedTorch() {
   if (--g_users == 0) at::set_num_threads(g_previous);
 }
 
-void use_one_torch_thread() { at::set_num_threads(1); }
-int torch_threads() { return at::get_num_threads(); }
+void use_one_torch_thread() {
+  at::set_num_threads(1);
+}
+int torch_threads() {
+  return at::get_num_threads();
+}
 
 }  // namespace a3c

@@ -117,8 +117,8 @@ void Engine::watch(const std::shared_ptr<State>& state) {
   std::vector<Seen> seen;
   for (const auto& worker : state->workers) seen.push_back({worker->heartbeat.load(), Clock::now()});
   const std::chrono::duration<double> limit(state->shared.config.watchdog_seconds);
-  const auto interval = std::clamp<std::chrono::duration<double>>(limit / 4, std::chrono::milliseconds(10),
-                                                                  std::chrono::seconds(1));
+  const auto interval =
+      std::clamp<std::chrono::duration<double>>(limit / 4, std::chrono::milliseconds(10), std::chrono::seconds(1));
   std::unique_lock lock(state->mutex);
   while (!state->changed.wait_for(lock, interval, [&] { return !state->watching; })) {
     for (size_t i = 0; i < seen.size(); ++i) {
@@ -138,7 +138,9 @@ void Engine::watch(const std::shared_ptr<State>& state) {
   }
 }
 
-void Engine::request_stop() { state_->shared.stop = true; }
+void Engine::request_stop() {
+  state_->shared.stop = true;
+}
 
 bool Engine::wait(double seconds) {
   std::unique_lock lock(state_->mutex);
@@ -214,7 +216,9 @@ const std::vector<ParameterSpec>& Engine::parameter_specs() const {
   return state_->workers.front()->replica.parameter_specs();
 }
 
-int64_t Engine::num_parameters() const { return state_->shared.params.size(); }
+int64_t Engine::num_parameters() const {
+  return state_->shared.params.size();
+}
 
 void Engine::read_statistic(size_t index, float* destination) const {
   state_->shared.params.read_statistic(index, destination);
@@ -226,8 +230,8 @@ void Engine::require_stopped(const char* what) const {
     throw std::logic_error("cannot " + std::string(what) + " while the workers run: stop them first");
 }
 
-void Engine::load(const float* parameters, const std::vector<const float*>& statistics, int64_t steps,
-                  int64_t updates, int64_t episodes) {
+void Engine::load(const float* parameters, const std::vector<const float*>& statistics, int64_t steps, int64_t updates,
+                  int64_t episodes) {
   require_stopped("load");
   Shared& shared = state_->shared;
   shared.params.load(parameters, statistics, updates);

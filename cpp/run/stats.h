@@ -54,8 +54,8 @@ struct Stats {
   int64_t updates = 0;          // pushes
   int64_t skipped_updates = 0;  // gradients that were not finite
   int64_t episodes = 0;
-  double mean_return_100 = 0, mean_length_100 = 0;                          // NaN before the first episode
-  double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;       // NaN before the first update
+  double mean_return_100 = 0, mean_length_100 = 0;                     // NaN before the first episode
+  double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;  // NaN before the first update
   double learning_rate = 0;
 };
 

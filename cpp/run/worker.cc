@@ -121,10 +121,10 @@ void update(Worker& worker, Shared& shared, int first_env) {
   gather(rollout.valid, rollout, first_env, count, 1, batch.valid);
 
   const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef)};
-  const LossTerms terms = actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(),
-                                            batch.values.data(), batch.actions.data(), batch.advantages.data(),
-                                            batch.returns.data(), batch.valid.data(), loss, batch.d_logits.data(),
-                                            batch.d_values.data());
+  const LossTerms terms =
+      actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(), batch.values.data(),
+                        batch.actions.data(), batch.advantages.data(), batch.returns.data(), batch.valid.data(), loss,
+                        batch.d_logits.data(), batch.d_values.data());
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;
   worker.replica.compute_gradients(rollout.observations.data(), rollout.t_max, rollout.num_envs, first_env, count,
@@ -140,8 +140,7 @@ void update(Worker& worker, Shared& shared, int first_env) {
     return;
   }
   worker.skipped_in_a_row = 0;
-  shared.params.push(worker.replica.gradients(), clip_scale, shared.learning_rate(), worker.index,
-                     shared.num_workers);
+  shared.params.push(worker.replica.gradients(), clip_scale, shared.learning_rate(), worker.index, shared.num_workers);
   worker.updates.add(terms, norm);
 }
 
@@ -149,7 +148,8 @@ void update(Worker& worker, Shared& shared, int first_env) {
 
 double Shared::learning_rate() const {
   if (!config.learning_rate_decay) return config.learning_rate;
-  const double done = static_cast<double>(steps.load(std::memory_order_relaxed)) / static_cast<double>(config.total_steps);
+  const double done =
+      static_cast<double>(steps.load(std::memory_order_relaxed)) / static_cast<double>(config.total_steps);
   return config.learning_rate * std::max(0.0, 1.0 - done);
 }
 
@@ -164,8 +164,8 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
       episode_length(env->spec().num_envs) {
   const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
   const auto logits = samples * env->spec().num_actions;
-  update = {std::vector<int32_t>(samples), std::vector<float>(logits),  std::vector<float>(samples),
-            std::vector<float>(samples),   std::vector<float>(samples), std::vector<float>(logits),
+  update = {std::vector<int32_t>(samples), std::vector<float>(logits),   std::vector<float>(samples),
+            std::vector<float>(samples),   std::vector<float>(samples),  std::vector<float>(logits),
             std::vector<float>(samples),   std::vector<uint8_t>(samples)};
 }
 

@@ -25,15 +25,15 @@ struct Shared {
   // The linear schedule: learning_rate * (1 - steps / total_steps), at least 0.
   double learning_rate() const;
 
-  const TrainConfig config;                   // constant
-  const int num_workers;                      // constant
-  SharedParams params;                        // racy on purpose, because Hogwild
-  std::atomic<bool> stop{false};              // atomic; seen between any two environment steps
-  std::atomic<int64_t> until{0};              // atomic; no rollout begins at or beyond this step
-  std::atomic<int64_t> claimed{0};            // atomic; steps of finished rollouts and of those under way
-  std::atomic<int64_t> steps{0};              // atomic; valid steps of finished rollouts
-  std::atomic<int64_t> skipped_updates{0};    // atomic
-  EpisodeLog episodes;                        // its own mutex
+  const TrainConfig config;                 // constant
+  const int num_workers;                    // constant
+  SharedParams params;                      // racy on purpose, because Hogwild
+  std::atomic<bool> stop{false};            // atomic; seen between any two environment steps
+  std::atomic<int64_t> until{0};            // atomic; no rollout begins at or beyond this step
+  std::atomic<int64_t> claimed{0};          // atomic; steps of finished rollouts and of those under way
+  std::atomic<int64_t> steps{0};            // atomic; valid steps of finished rollouts
+  std::atomic<int64_t> skipped_updates{0};  // atomic
+  EpisodeLog episodes;                      // its own mutex
 };
 
 // All that is one worker's own. Its thread alone touches it while it runs, but for what says otherwise. It outlives
@@ -46,10 +46,10 @@ struct Worker {
   Replica replica;
   Rollout rollout;
   Random random;
-  bool has_observation = false;          // row 0 of the rollout holds the current observation
-  std::vector<uint8_t> previous_done;    // [K] the current observation ended something: the next step is a reset step
-  std::vector<double> episode_return;    // [K] raw reward since the episode began
-  std::vector<int64_t> episode_length;   // [K]
+  bool has_observation = false;         // row 0 of the rollout holds the current observation
+  std::vector<uint8_t> previous_done;   // [K] the current observation ended something: the next step is a reset step
+  std::vector<double> episode_return;   // [K] raw reward since the episode began
+  std::vector<int64_t> episode_length;  // [K]
   int skipped_in_a_row = 0;
 
   // One update's samples, [t_max][envs_per_update].
@@ -59,9 +59,9 @@ struct Worker {
     std::vector<uint8_t> valid;
   } update;
 
-  UpdateLog updates;                       // its own mutex
-  std::atomic<int64_t> heartbeat{0};       // atomic; moves with every environment step and every update
-  std::atomic<const char*> activity{""};   // atomic; what a worker that is silent was doing
+  UpdateLog updates;                      // its own mutex
+  std::atomic<int64_t> heartbeat{0};      // atomic; moves with every environment step and every update
+  std::atomic<const char*> activity{""};  // atomic; what a worker that is silent was doing
 };
 
 // The thread body. Returns when shared.stop is set or shared.until is reached; throws what the environment, the
