@@ -6,11 +6,10 @@ Everything that reaches it from here has been checked by `Config`.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +19,9 @@ from a3c_fast.errors import ConfigError
 if TYPE_CHECKING:
     from a3c_fast._core import EnvClient
     from a3c_fast.config import Config
+
+# EnvPool declares float32 boxes with float64 bounds: gymnasium warns of it, and no user can do anything about it.
+warnings.filterwarnings("ignore", message=".*precision lowered by casting")
 
 Family = Literal["atari", "classic_control", "fake"]
 
@@ -77,24 +79,15 @@ def make_pool(config: Config, seeds: Sequence[int], *, training: bool, num_threa
             "episodic_life": config.episodic_life and training,
             "reward_clip": config.reward_clip and training,
         }
-    with _without_gymnasium_warnings():
-        return envpool.make(
-            config.env_id,
-            "gymnasium",
-            num_envs=len(seeds),
-            batch_size=len(seeds),
-            num_threads=num_threads,
-            seed=list(seeds),
-            **options,
-        )
-
-
-@contextlib.contextmanager
-def _without_gymnasium_warnings() -> Iterator[None]:
-    """EnvPool declares float32 boxes with float64 bounds: gymnasium warns of it, and no user can do anything."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*precision lowered by casting", category=UserWarning)
-        yield
+    return envpool.make(
+        config.env_id,
+        "gymnasium",
+        num_envs=len(seeds),
+        batch_size=len(seeds),
+        num_threads=num_threads,
+        seed=list(seeds),
+        **options,
+    )
 
 
 def observation_layout(config: Config) -> tuple[tuple[int, ...], str, int]:
@@ -108,10 +101,9 @@ def observation_layout(config: Config) -> tuple[tuple[int, ...], str, int]:
     import gymnasium
 
     options = {"stack_num": config.stack_num} if config.family == "atari" else {}
-    with _without_gymnasium_warnings():
-        spec = envpool.make_spec(config.env_id, **options)
-        action_space: Any = spec.action_space
-        observation_space: Any = spec.observation_space
+    spec = envpool.make_spec(config.env_id, **options)
+    action_space: Any = spec.action_space
+    observation_space: Any = spec.observation_space
     if not isinstance(action_space, gymnasium.spaces.Discrete) or action_space.start != 0:
         raise ConfigError("env_id", config.env_id, f"its actions {action_space} are not built: Discrete(n) is")
     if not isinstance(observation_space, gymnasium.spaces.Box):
@@ -142,8 +134,7 @@ def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
 
     pool = make_pool(config, seeds, training=True)
     try:
-        with _without_gymnasium_warnings():
-            client = _wrap(pool, len(seeds))
+        client = _wrap(pool, len(seeds))
         pool.async_reset()
         client.probe()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
