@@ -13,6 +13,7 @@ from a3c_fast_core import (  # noqa: E402  (only after the check)
     OptimizerConfig,
     Replica,
     TrainConfig,
+    step_randomly,
 )
 
-__all__ = ["Engine", "EnvClient", "ModelConfig", "OptimizerConfig", "Replica", "TrainConfig"]
+__all__ = ["Engine", "EnvClient", "ModelConfig", "OptimizerConfig", "Replica", "TrainConfig", "step_randomly"]

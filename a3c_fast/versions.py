@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
+from pathlib import Path
+
+# The floor that the extension is compiled for, x86-64-v3, told by four of its features.
+_CPU_FLAGS = {"avx2", "bmi2", "fma", "movbe"}
 
 
 def versions() -> dict[str, str]:
@@ -14,7 +18,13 @@ def versions() -> dict[str, str]:
 
 
 def check() -> None:
-    """Raises `ImportError` in one sentence unless the extension is this package's and was built for this torch."""
+    """Raises `ImportError` in one sentence unless the extension is this package's and fits this torch and this CPU."""
+    missing = _missing_cpu_flags()
+    if missing:
+        raise ImportError(
+            f"this CPU lacks {', '.join(sorted(missing))}, and a3c_fast is compiled for x86-64-v3 (any x86 server "
+            "since 2015)"
+        )
     import torch  # before the extension, whose libraries lie in torch's wheel
 
     # An extension runs only with the torch it was built for. The wheel's metadata names it without loading anything.
@@ -33,3 +43,16 @@ def check() -> None:
             f"a3c_fast is version {ours} and its extension version {a3c_fast_core.__version__}: "
             "install both again with `pip install .`"
         )
+
+
+def _missing_cpu_flags() -> set[str]:
+    if platform.machine() != "x86_64":
+        return set()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()  # no Linux: the loader will tell
+    for line in lines:
+        if line.startswith("flags"):
+            return _CPU_FLAGS - set(line.partition(":")[2].split())
+    return set()

@@ -20,6 +20,7 @@
 #include "model/observation.h"
 #include "model/replica.h"
 #include "model/threads.h"
+#include "run/ceiling.h"
 #include "run/engine.h"
 
 namespace py = pybind11;
@@ -67,6 +68,7 @@ a3c::OptimizerKind optimizer_kind(const std::string& name) {
 // A client on its way into an engine, which takes it over.
 struct ClientBox {
   std::unique_ptr<a3c::EnvClient> client;
+  bool started = false;  // step_randomly() has received from it
 
   a3c::EnvClient& get() const {
     if (!client) throw std::logic_error("these environments already belong to an engine");
@@ -94,7 +96,7 @@ ClientBox make_envpool_client(py::object owner, const py::capsule& recv, const p
   for (const py::handle& item : action) specs.action.push_back(buffer_spec(item));
   specs.num_envs = num_envs;
   specs.num_actions = num_actions;
-  return {std::make_unique<a3c::EnvPoolClient>(specs, keep_alive(std::move(owner)))};
+  return {.client = std::make_unique<a3c::EnvPoolClient>(specs, keep_alive(std::move(owner)))};
 }
 
 ClientBox make_fake_env(int num_envs, std::vector<int64_t> observation_shape, const std::string& type, int num_actions,
@@ -106,7 +108,7 @@ ClientBox make_fake_env(int num_envs, std::vector<int64_t> observation_shape, co
   config.fail_at = fail_at;
   config.hang_at = hang_at;
   config.hang_seconds = hang_seconds;
-  return {std::make_unique<a3c::FakeEnv>(config)};
+  return {.client = std::make_unique<a3c::FakeEnv>(config)};
 }
 
 template <typename T>
@@ -146,6 +148,22 @@ void client_probe(ClientBox& box) {
   auto& client = dynamic_cast<a3c::EnvPoolClient&>(box.get());
   const py::gil_scoped_release release;
   client.probe();
+}
+
+int64_t random_steps(const py::list& boxes, int64_t steps, uint64_t seed) {
+  std::vector<a3c::EnvClient*> clients;
+  std::vector<uint8_t> started;
+  for (const py::handle& item : boxes) {
+    clients.push_back(&item.cast<ClientBox&>().get());
+    started.push_back(item.cast<ClientBox&>().started);
+  }
+  int64_t made = 0;
+  {
+    const py::gil_scoped_release release;
+    made = a3c::step_randomly(clients, started, steps, seed);
+  }
+  for (size_t i = 0; i < boxes.size(); ++i) boxes[i].cast<ClientBox&>().started = started[i] != 0;
+  return made;
 }
 
 py::tuple specs_of(const std::vector<a3c::ParameterSpec>& specs) {
@@ -454,5 +472,6 @@ PYBIND11_MODULE(a3c_fast_core, m) {
         return values;
       },
       "seed"_a, "worker"_a, "count"_a);
+  m.def("step_randomly", &random_steps, "clients"_a, "steps"_a, "seed"_a);
   m.def("torch_threads", &a3c::torch_threads);
 }

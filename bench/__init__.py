@@ -1,0 +1,1 @@
+"""Measurements. bench/README.md states the protocol of each."""

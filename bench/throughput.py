@@ -1,0 +1,132 @@
+"""`python -m bench.throughput`: training steps a second beside what the emulator alone can do.
+
+The ceiling is the same client, pools, threads and environments with random actions and no network. Both are timed in
+alternating rounds in one process; the figures are medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from a3c_fast.cli import parse
+from a3c_fast.config import Config
+from bench.machine import machine
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measures training throughput beside the ceiling of the environments alone."""
+
+    env_id: str = "Pong-v5"
+    """EnvPool's name of the environment."""
+    model: Literal["paper", "nature", "mlp"] | None = None
+    """Network; the environment's default without it."""
+    precision: Literal["auto", "fp32"] = "auto"
+    """Arithmetic of the network."""
+    num_workers: int = 0
+    """Worker threads; 0 takes one a core."""
+    envs_per_worker: int | None = None
+    """Environments of a worker; the environment's default without it."""
+    envs_per_update: int | None = None
+    """Environments of an update; the default, or all of a small worker's."""
+    t_max: int | None = None
+    """Steps of a rollout; the environment's default without it."""
+    rounds: int = 5
+    """Rounds of each kind."""
+    seconds: float = 8.0
+    """Length of a round, about."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def configure(args: Arguments) -> Config:
+    """The settings that are measured: the defaults where no flag says otherwise."""
+    given = {
+        name: getattr(args, name)
+        for name in ("model", "envs_per_worker", "envs_per_update", "t_max")
+        if getattr(args, name) is not None
+    }
+    if args.envs_per_worker is not None and args.envs_per_update is None:
+        default = Config(env_id=args.env_id).envs_per_update
+        fits = args.envs_per_worker % default == 0
+        given["envs_per_update"] = default if fits else args.envs_per_worker
+    return Config(
+        env_id=args.env_id,
+        num_workers=args.num_workers,
+        precision=args.precision,
+        total_steps=2**40,  # the learning rate stays what it is
+        **given,
+    )
+
+
+def measure(config: Config, rounds: int, seconds: float) -> dict[str, Any]:
+    """Steps a second of the ceiling and of training, round by round, and the medians."""
+    from a3c_fast import _core, envs
+    from a3c_fast.trainer import Trainer
+
+    with Trainer(config) as trainer:
+        workers, per_worker = trainer.config.num_workers, config.envs_per_worker
+        seeds = envs.env_seeds(config.seed, 2**33, workers * per_worker)
+        clients = [envs.make_client(config, seeds[i * per_worker : (i + 1) * per_worker]) for i in range(workers)]
+
+        def ceiling(steps: int) -> int:
+            return int(_core.step_randomly(clients, steps, config.seed))
+
+        def training(steps: int) -> int:
+            before: int = trainer.stats()["step"]
+            trainer.start(until=before + steps)
+            trainer.wait()
+            trainer.stop()
+            return int(trainer.stats()["step"]) - before
+
+        kinds = {"ceiling": ceiling, "training": training}
+        steps = {name: _warm_up(step, seconds) for name, step in kinds.items()}
+        figures: dict[str, list[float]] = {name: [] for name in kinds}
+        for _ in range(rounds):
+            for name, step in kinds.items():
+                figures[name].append(_rate(step, steps[name]))
+        resolved = trainer.config.to_json()
+    ratios = [train / limit for train, limit in zip(figures["training"], figures["ceiling"], strict=True)]
+    return {
+        "ceiling_steps_per_second": statistics.median(figures["ceiling"]),
+        "train_steps_per_second": statistics.median(figures["training"]),
+        "ratio": statistics.median(ratios),
+        "rounds": {**figures, "ratio": ratios},
+        "config": resolved,
+        "machine": machine(),
+    }
+
+
+def _rate(step: Callable[[int], int], steps: int) -> float:
+    begin = time.perf_counter()
+    made = step(steps)
+    return made / (time.perf_counter() - begin)
+
+
+def _warm_up(step: Callable[[int], int], seconds: float) -> int:
+    """Steps of a round that lasts about `seconds`."""
+    _rate(step, 2_000)
+    return max(2_000, round(_rate(step, 4_000) * seconds))
+
+
+def main() -> None:
+    """The command."""
+    args = parse(Arguments, None, prog="python -m bench.throughput")
+    result = measure(configure(args), args.rounds, args.seconds)
+    if args.json:
+        print(json_module.dumps(result))
+        return
+    print(
+        f"ceiling {result['ceiling_steps_per_second']:,.0f} steps/s, training "
+        f"{result['train_steps_per_second']:,.0f} steps/s, ratio {result['ratio']:.3f} "
+        f"(medians of {args.rounds} alternating rounds)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+#include "run/ceiling.h"
+
+#include <atomic>
+#include <exception>
+#include <thread>
+
+#include "learn/random.h"
+
+namespace a3c {
+
+int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_t>& started, int64_t steps,
+                      uint64_t seed) {
+  std::atomic<int64_t> made{0};                            // atomic
+  std::vector<std::exception_ptr> errors(clients.size());  // element i: thread i alone, read after the join
+  const auto step = [&](size_t index) {
+    EnvClient& client = *clients[index];
+    const EnvSpec& spec = client.spec();
+    std::vector<uint64_t> observations(static_cast<size_t>((spec.num_envs * spec.observation_bytes() + 7) / 8));
+    std::vector<int32_t> actions(static_cast<size_t>(spec.num_envs));
+    Random random = worker_random(seed, index);
+    try {
+      if (!started[index]) client.recv(observations.data());
+      started[index] = 1;
+      while (made.load(std::memory_order_relaxed) < steps) {
+        for (int32_t& action : actions)
+          action = static_cast<int32_t>(random.next() % static_cast<uint64_t>(spec.num_actions));
+        client.send(actions.data());
+        client.recv(observations.data());
+        made.fetch_add(spec.num_envs, std::memory_order_relaxed);
+      }
+    } catch (...) {
+      errors[index] = std::current_exception();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < clients.size(); ++i) threads.emplace_back(step, i);
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
+  return made.load();
+}
+
+}  // namespace a3c
