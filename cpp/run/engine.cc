@@ -32,7 +32,7 @@ std::vector<std::unique_ptr<Worker>> make_workers(const TrainConfig& train, cons
 Engine::State::State(const TrainConfig& train, const ModelConfig& model,
                      std::vector<std::unique_ptr<EnvClient>> clients)
     : workers(make_workers(train, model, std::move(clients))),
-      shared(train, static_cast<int>(workers.size()), workers.front()->replica.size()),
+      shared(train, static_cast<int>(workers.size()), workers.front()->network->size()),
       alive(workers.size()),
       stuck(workers.size()) {}
 
@@ -53,8 +53,9 @@ void Engine::State::fail(int worker, std::string message) {
 Engine::Engine(const TrainConfig& train, const ModelConfig& model, std::vector<std::unique_ptr<EnvClient>> clients) {
   const SingleThreadedTorch single_threaded;  // the same initial parameters whatever the number of cores
   state_ = std::make_shared<State>(train, model, std::move(clients));
-  Replica& replica = state_->workers.front()->replica;
+  Replica replica(model);
   replica.initialize(train.seed);
+  parameter_specs_ = replica.parameter_specs();
   state_->shared.params.load(replica.parameters(), {}, 0);
 }
 
@@ -210,10 +211,6 @@ Stats Engine::stats() const {
   stats.entropy = sum.entropy / divisor;
   stats.grad_norm = sum.grad_norm / divisor;
   return stats;
-}
-
-const std::vector<ParameterSpec>& Engine::parameter_specs() const {
-  return state_->workers.front()->replica.parameter_specs();
 }
 
 int64_t Engine::num_parameters() const {

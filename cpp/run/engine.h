@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "model/replica.h"
 #include "model/threads.h"
 #include "run/worker.h"
 
@@ -53,7 +54,7 @@ class Engine {
 
   Stats stats() const;
   int num_workers() const { return static_cast<int>(state_->workers.size()); }
-  const std::vector<ParameterSpec>& parameter_specs() const;
+  const std::vector<ParameterSpec>& parameter_specs() const { return parameter_specs_; }
   int64_t num_parameters() const;
 
   // While workers run these are Hogwild reads: each number is whole, the vector is a mixture of nearby versions.
@@ -94,8 +95,9 @@ class Engine {
   void require_stopped(const char* what) const;
 
   std::shared_ptr<State> state_;
-  std::vector<std::thread> threads_;  // the thread that calls start() and the destructor alone
-  std::thread watchdog_;              // the same
+  std::vector<ParameterSpec> parameter_specs_;  // constant
+  std::vector<std::thread> threads_;            // the thread that calls start() and the destructor alone
+  std::thread watchdog_;                        // the same
   std::unique_ptr<SingleThreadedTorch> single_threaded_;
 };
 

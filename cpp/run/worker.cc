@@ -27,7 +27,7 @@ bool claim_rollout(Shared& shared, int64_t size) {
 void choose_actions(Worker& worker, int t) {
   Rollout& rollout = worker.rollout;
   float* logits = &rollout.logits[rollout.at(t) * rollout.num_actions];
-  worker.replica.forward(rollout.observation_row(t), rollout.num_envs, logits, &rollout.values[rollout.at(t)]);
+  worker.network->act(t, rollout.observation_row(t), logits, &rollout.values[rollout.at(t)]);
   for (int k = 0; k < rollout.num_envs; ++k)
     rollout.actions[rollout.at(t, k)] =
         categorical::sample(logits + k * rollout.num_actions, rollout.num_actions, worker.random.uniform());
@@ -88,8 +88,8 @@ bool roll_out(Worker& worker, Shared& shared) {
 void compute_returns(Worker& worker, const TrainConfig& config) {
   Rollout& rollout = worker.rollout;
   const int t_max = rollout.t_max;
-  worker.replica.forward(rollout.observation_row(t_max), rollout.num_envs,
-                         &rollout.logits[rollout.at(t_max) * rollout.num_actions], &rollout.values[rollout.at(t_max)]);
+  worker.network->act(t_max, rollout.observation_row(t_max), &rollout.logits[rollout.at(t_max) * rollout.num_actions],
+                      &rollout.values[rollout.at(t_max)]);
   if (config.gae_lambda == 1.0)
     n_step_returns(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
                    rollout.values.data(), config.gamma, rollout.returns.data(), rollout.advantages.data());
@@ -127,11 +127,11 @@ void update(Worker& worker, Shared& shared, int first_env) {
                         batch.d_logits.data(), batch.d_values.data());
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;
-  worker.replica.compute_gradients(rollout.observations.data(), rollout.t_max, rollout.num_envs, first_env, count,
-                                   batch.d_logits.data(), batch.d_values.data());
+  worker.network->compute_gradients(rollout.observations.data(), first_env, count, batch.d_logits.data(),
+                                    batch.d_values.data());
   double norm = 0;
   const float clip_scale =
-      clip_by_global_norm(worker.replica.gradients(), worker.replica.size(), config.max_grad_norm, &norm);
+      clip_by_global_norm(worker.network->gradients(), worker.network->size(), config.max_grad_norm, &norm);
   if (!std::isfinite(norm)) {
     shared.skipped_updates.fetch_add(1, std::memory_order_relaxed);
     if (++worker.skipped_in_a_row >= kMaxSkippedInARow)
@@ -140,7 +140,7 @@ void update(Worker& worker, Shared& shared, int first_env) {
     return;
   }
   worker.skipped_in_a_row = 0;
-  shared.params.push(worker.replica.gradients(), clip_scale, shared.learning_rate(), worker.index, shared.num_workers);
+  shared.params.push(worker.network->gradients(), clip_scale, shared.learning_rate(), worker.index, shared.num_workers);
   worker.updates.add(terms, norm);
 }
 
@@ -156,7 +156,7 @@ double Shared::learning_rate() const {
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)
     : index(index),
       env(std::move(client)),
-      replica(model),
+      network(make_network(model, train.t_max, env->spec().num_envs)),
       rollout(train.t_max, env->spec()),
       random(worker_random(train.seed, static_cast<uint64_t>(index))),
       previous_done(env->spec().num_envs),
@@ -172,7 +172,8 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
 void run_worker(Worker& worker, Shared& shared) {
   Rollout& rollout = worker.rollout;
   while (!shared.stop.load(std::memory_order_relaxed) && claim_rollout(shared, rollout.size())) {
-    shared.params.pull(worker.replica.parameters());
+    shared.params.pull(worker.network->parameters());
+    worker.network->parameters_changed();
     if (!roll_out(worker, shared)) {
       shared.claimed -= rollout.size();
       return;

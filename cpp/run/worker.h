@@ -12,7 +12,7 @@
 #include "learn/random.h"
 #include "learn/rollout.h"
 #include "learn/shared_params.h"
-#include "model/replica.h"
+#include "model/network.h"
 #include "run/stats.h"
 
 namespace a3c {
@@ -43,7 +43,7 @@ struct Worker {
 
   const int index;
   const std::unique_ptr<EnvClient> env;
-  Replica replica;
+  const std::unique_ptr<Network> network;  // theta'
   Rollout rollout;
   Random random;
   bool has_observation = false;         // row 0 of the rollout holds the current observation

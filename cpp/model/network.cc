@@ -1,0 +1,37 @@
+#include "model/network.h"
+
+#include "model/replica.h"
+
+namespace a3c {
+namespace {
+
+// Every model, through LibTorch: the forward pass runs again where gradients are wanted.
+class AutogradNetwork final : public Network {
+ public:
+  AutogradNetwork(const ModelConfig& config, int t_max, int num_envs)
+      : replica_(config), t_max_(t_max), num_envs_(num_envs) {}
+
+  int64_t size() const override { return replica_.size(); }
+  float* parameters() override { return replica_.parameters(); }
+  const float* gradients() const override { return replica_.gradients(); }
+  void parameters_changed() override {}
+  void act(int, const void* observations, float* logits, float* values) override {
+    replica_.forward(observations, num_envs_, logits, values);
+  }
+  void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
+                         const float* d_values) override {
+    replica_.compute_gradients(observations, t_max_, num_envs_, first_env, count, d_logits, d_values);
+  }
+
+ private:
+  Replica replica_;
+  const int t_max_, num_envs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs) {
+  return std::make_unique<AutogradNetwork>(config, t_max, num_envs);
+}
+
+}  // namespace a3c

@@ -1,0 +1,38 @@
+// What a worker needs of its copy of the network, theta': act step by step, then the gradients of the whole rollout.
+//
+// Parameters do not change within a rollout, so an implementation may keep what acting computed for the backward
+// pass. One thread at a time; nothing is shared. Two implementations: LibTorch's autograd, which is the definition
+// and serves every model, and our own kernels for the convolutional ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "config.h"
+
+namespace a3c {
+
+class Network {
+ public:
+  virtual ~Network() = default;
+
+  virtual int64_t size() const = 0;            // of the flat vectors, padding included
+  virtual float* parameters() = 0;             // [size]; parameters_changed() must follow a write
+  virtual const float* gradients() const = 0;  // [size], of the last compute_gradients()
+  virtual void parameters_changed() = 0;
+
+  // The policy and value of step t in [0, t_max] for all environments of the rollout.
+  // observations [num_envs][...] -> logits [num_envs][num_actions], values [num_envs].
+  virtual void act(int t, const void* observations, float* logits, float* values) = 0;
+
+  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for the environments first_env ..
+  // first_env + count - 1 of the rollout that act() has just gone through. observations [t_max][num_envs][...];
+  // d_logits [t_max][count][num_actions], d_values [t_max][count].
+  virtual void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
+                                 const float* d_values) = 0;
+};
+
+// The fastest implementation for this model on this CPU; the environment variable A3C_FAST_ISA chooses another.
+std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs);
+
+}  // namespace a3c
