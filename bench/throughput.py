@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json as json_module
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from a3c_fast.cli import parse
 from a3c_fast.config import Config
 from bench.machine import machine
+from bench.rounds import Steps, alternate
+
+if TYPE_CHECKING:
+    from a3c_fast.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -64,32 +66,37 @@ def configure(args: Arguments) -> Config:
     )
 
 
+def training_steps(trainer: Trainer) -> Steps:
+    """Makes training steps with a trainer at rest, and leaves it at rest."""
+
+    def make(steps: int) -> int:
+        before: int = trainer.stats()["step"]
+        trainer.start(until=before + steps)
+        trainer.wait()
+        trainer.stop()
+        return int(trainer.stats()["step"]) - before
+
+    return make
+
+
+def ceiling_steps(config: Config, num_workers: int) -> Steps:
+    """Makes random steps with pools of its own, like those of training in everything."""
+    from a3c_fast import _core, envs
+
+    per_worker = config.envs_per_worker
+    seeds = envs.env_seeds(config.seed, 2**33, num_workers * per_worker)
+    clients = [envs.make_client(config, seeds[i * per_worker : (i + 1) * per_worker]) for i in range(num_workers)]
+    return lambda steps: _core.step_randomly(clients, steps, config.seed)
+
+
 def measure(config: Config, rounds: int, seconds: float) -> dict[str, Any]:
     """Steps a second of the ceiling and of training, round by round, and the medians."""
-    from a3c_fast import _core, envs
     from a3c_fast.trainer import Trainer
 
+    facts = machine()
     with Trainer(config) as trainer:
-        workers, per_worker = trainer.config.num_workers, config.envs_per_worker
-        seeds = envs.env_seeds(config.seed, 2**33, workers * per_worker)
-        clients = [envs.make_client(config, seeds[i * per_worker : (i + 1) * per_worker]) for i in range(workers)]
-
-        def ceiling(steps: int) -> int:
-            return int(_core.step_randomly(clients, steps, config.seed))
-
-        def training(steps: int) -> int:
-            before: int = trainer.stats()["step"]
-            trainer.start(until=before + steps)
-            trainer.wait()
-            trainer.stop()
-            return int(trainer.stats()["step"]) - before
-
-        kinds = {"ceiling": ceiling, "training": training}
-        steps = {name: _warm_up(step, seconds) for name, step in kinds.items()}
-        figures: dict[str, list[float]] = {name: [] for name in kinds}
-        for _ in range(rounds):
-            for name, step in kinds.items():
-                figures[name].append(_rate(step, steps[name]))
+        kinds = {"ceiling": ceiling_steps(config, trainer.config.num_workers), "training": training_steps(trainer)}
+        figures = alternate(kinds, rounds, seconds)
         resolved = trainer.config.to_json()
     ratios = [train / limit for train, limit in zip(figures["training"], figures["ceiling"], strict=True)]
     return {
@@ -98,20 +105,8 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "rounds": {**figures, "ratio": ratios},
         "config": resolved,
-        "machine": machine(),
+        "machine": facts,
     }
-
-
-def _rate(step: Callable[[int], int], steps: int) -> float:
-    begin = time.perf_counter()
-    made = step(steps)
-    return made / (time.perf_counter() - begin)
-
-
-def _warm_up(step: Callable[[int], int], seconds: float) -> int:
-    """Steps of a round that lasts about `seconds`."""
-    _rate(step, 2_000)
-    return max(2_000, round(_rate(step, 4_000) * seconds))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 #include "model/network.h"
 
+#include "model/kernels/conv_net.h"
 #include "model/replica.h"
 
 namespace a3c {
@@ -31,7 +32,10 @@ class AutogradNetwork final : public Network {
 }  // namespace
 
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs) {
-  return std::make_unique<AutogradNetwork>(config, t_max, num_envs);
+  const kernels::ConvNetKernels* kernels = best_kernels();
+  if (!kernels || !ConvNet::supports(config)) return std::make_unique<AutogradNetwork>(config, t_max, num_envs);
+  const Replica layout(config);
+  return std::make_unique<ConvNet>(config, layout.parameter_specs(), layout.size(), t_max, num_envs, *kernels);
 }
 
 }  // namespace a3c

@@ -1,0 +1,33 @@
+"""Pictures from the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+
+def bars(values: Mapping[str, float], path: Path, title: str) -> None:
+    """A horizontal bar for each value, the number at its end."""
+    figure = Figure(figsize=(7, 0.5 * len(values) + 1.2), layout="constrained")
+    axis = figure.subplots()
+    names = list(values)[::-1]
+    drawn = axis.barh(names, [values[name] for name in names])
+    axis.bar_label(drawn, fmt="{:,.0f}", padding=3)
+    axis.set_title(title)
+    axis.margins(x=0.12)
+    figure.savefig(path, dpi=120)
+
+
+def line(values: Mapping[str, float], path: Path, title: str, xlabel: str, ylabel: str) -> None:
+    """A line through the values over their numeric names, beside the line of perfect scaling."""
+    figure = Figure(figsize=(5.5, 4), layout="constrained")
+    axis = figure.subplots()
+    counts = [int(name) for name in values]
+    axis.plot(counts, list(values.values()), marker="o", label="measured")
+    axis.plot(counts, [values[str(counts[0])] * count / counts[0] for count in counts], "--", label="linear")
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

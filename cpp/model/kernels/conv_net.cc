@@ -1,0 +1,191 @@
+#include "model/kernels/conv_net.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+namespace a3c {
+namespace kernels {
+namespace avx2 {
+extern const ConvNetKernels kernels;
+}
+namespace avx512 {
+extern const ConvNetKernels kernels;
+}
+}  // namespace kernels
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr int kBlock = 16;  // samples whose feature gradients are computed together: their rows fit the first cache
+
+const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
+  for (const ParameterSpec& spec : specs)
+    if (spec.name == name) return spec;
+  throw std::invalid_argument("the layout has no " + name);
+}
+
+bool has(const char* isa) {
+#if defined(__x86_64__)
+  if (!std::strcmp(isa, "avx2")) return __builtin_cpu_supports("x86-64-v3");
+  if (!std::strcmp(isa, "avx512")) return __builtin_cpu_supports("x86-64-v4");
+#endif
+  return !std::strcmp(isa, "libtorch");
+}
+
+}  // namespace
+
+const kernels::ConvNetKernels* best_kernels() {
+  const char* chosen = std::getenv("A3C_FAST_ISA");
+  std::string isa = chosen ? chosen : has("avx512") ? "avx512" : has("avx2") ? "avx2" : "libtorch";
+  if (isa != "avx512" && isa != "avx2" && isa != "libtorch")
+    throw std::runtime_error("A3C_FAST_ISA is '" + isa + "', but it must be avx512, avx2 or libtorch");
+  if (!has(isa.c_str())) throw std::runtime_error("A3C_FAST_ISA is " + isa + ", which this CPU does not have");
+#if defined(__x86_64__)
+  if (isa == "avx512") return &kernels::avx512::kernels;
+  if (isa == "avx2") return &kernels::avx2::kernels;
+#endif
+  return nullptr;
+}
+
+bool ConvNet::supports(const ModelConfig& config) {
+  return config.kind != ModelKind::mlp && config.observation_type == ObservationType::uint8 &&
+         config.observation_shape == std::vector<int64_t>{4, 84, 84};
+}
+
+void ConvNet::Free::operator()(void* memory) const {
+  ::operator delete(memory, std::align_val_t{kAlignment});
+}
+
+template <typename T>
+T* ConvNet::allocate(int64_t count) {
+  const auto bytes = static_cast<size_t>(count) * sizeof(T);
+  void* memory = ::operator new(bytes, std::align_val_t{kAlignment});
+  memory_.emplace_back(memory);
+  std::memset(memory, 0, bytes);
+  return static_cast<T*>(memory);
+}
+
+ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
+                 int num_envs, const kernels::ConvNetKernels& kernels)
+    : kernels_(kernels) {
+  state_.num_envs = num_envs;
+  state_.t_max = t_max;
+  state_.num_actions = config.num_actions;
+  state_.size = size;
+  state_.parameters = parameters_ = allocate<float>(size);
+  state_.gradients = allocate<float>(size);
+
+  const bool paper = config.kind == ModelKind::paper;
+  const std::vector<int> factors = paper ? std::vector<int>{4, 2} : std::vector<int>{4, 2, 1};
+  for (size_t i = 0; i < factors.size(); ++i) {
+    const std::string name = "conv" + std::to_string(i + 1);
+    add_layer(find(specs, name + ".weight"), find(specs, name + ".bias"), factors[i]);
+  }
+  link_layers();
+
+  const kernels::ConvLayer& last = state_.layers[state_.num_layers - 1];
+  state_.features = static_cast<int>(last.activation_size);
+  state_.hidden = static_cast<int>(find(specs, "fc1.bias").shape[0]);
+  state_.fc_weight = find(specs, "fc1.weight").offset;
+  state_.fc_bias = find(specs, "fc1.bias").offset;
+  state_.policy_weight = find(specs, "policy_head.weight").offset;
+  state_.policy_bias = find(specs, "policy_head.bias").offset;
+  state_.value_weight = find(specs, "value_head.weight").offset;
+  state_.value_bias = find(specs, "value_head.bias").offset;
+
+  const int64_t slots = int64_t{t_max + 1} * num_envs;
+  state_.image = allocate<float>(int64_t{21} * 21 * 64);
+  for (int i = 0; i < state_.num_layers; ++i)
+    state_.activations[i] = allocate<float>(slots * state_.layers[i].activation_size);
+  state_.hidden_activations = allocate<float>(slots * state_.hidden);
+  state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
+  state_.fc_packed_back = allocate<float>(int64_t{state_.hidden} * state_.features);
+  state_.hidden_gradient = allocate<float>(slots * state_.hidden);
+  state_.block = kBlock;
+  state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
+}
+
+// Appends a convolution whose kernel is `factor` cells wide and high and whose stride is `factor`... in cells, 1.
+void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor) {
+  const int index = state_.num_layers++;
+  factors_[index] = factor;
+  kernels::ConvLayer& layer = state_.layers[index];
+  const auto full_kernel = static_cast<int>(weight.shape[2]);
+  const auto full_channels = static_cast<int>(weight.shape[1]);
+  const int full_extent = index == 0 ? 84 : state_.layers[index - 1].out_height;
+  layer.in_height = layer.in_width = full_extent / factor;
+  layer.channels = full_channels * factor * factor;
+  layer.kernel = full_kernel / factor;
+  layer.out_height = layer.out_width = layer.in_height - layer.kernel + 1;
+  layer.out_channels = static_cast<int>(weight.shape[0]);
+  layer.depth = layer.kernel * layer.kernel * layer.channels;
+  layer.padded_width = layer.out_width + 2 * (layer.kernel - 1);
+  layer.activation_size = int64_t{layer.out_height} * layer.out_width * layer.out_channels;
+  layer.weight_offset = weight.offset;
+  layer.bias_offset = bias.offset;
+  layer.weight_scale = index == 0 ? 1.0f / 255.0f : 1.0f;
+
+  // A cell of the first layer holds (channel, dy, dx), the order in which bytes lie in the frames; of later ones
+  // (dy, dx, channel), the order in which the layer before writes its channels.
+  layer.weight_map = allocate<int32_t>(layer.depth);
+  for (int k = 0; k < layer.depth; ++k) {
+    const int tap = k / layer.channels;
+    const int inside = k % layer.channels;
+    const int area = factor * factor;
+    const int channel = index == 0 ? inside / area : inside % full_channels;
+    const int cell = index == 0 ? inside % area : inside / full_channels;
+    const int y = tap / layer.kernel * factor + cell / factor;
+    const int x = tap % layer.kernel * factor + cell % factor;
+    layer.weight_map[k] = (y * full_kernel + x) * full_channels + channel;
+  }
+  layer.packed = allocate<float>(int64_t{layer.depth} * layer.out_channels);
+  layer.packed_back = allocate<float>(int64_t{layer.depth} * layer.out_channels);
+  layer.weight_gradient = allocate<float>(int64_t{layer.depth} * layer.out_channels);
+  layer.output_gradient = allocate<float>(int64_t{layer.padded_width} * layer.padded_width * layer.out_channels);
+}
+
+// Where each layer reads and writes.
+void ConvNet::link_layers() {
+  for (int i = 0; i < state_.num_layers; ++i) {
+    kernels::ConvLayer& layer = state_.layers[i];
+    const int positions = layer.out_height * layer.out_width;
+    layer.input_offset = allocate<int32_t>(positions);
+    layer.output_offset = allocate<int32_t>(positions);
+    layer.padded_offset = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width);
+    layer.input_gradient_offset = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width);
+    layer.channel_gradient_offset = allocate<int32_t>(layer.channels);
+    for (int p = 0; p < positions; ++p) {
+      const int y = p / layer.out_width;
+      const int x = p % layer.out_width;
+      layer.input_offset[p] = (y * layer.in_width + x) * layer.channels;
+      layer.output_offset[p] = p * layer.out_channels;
+      if (i + 1 < state_.num_layers) {
+        const kernels::ConvLayer& next = state_.layers[i + 1];
+        const int f = factors_[i + 1];
+        layer.output_offset[p] =
+            (y / f * next.in_width + x / f) * next.channels + (y % f * f + x % f) * layer.out_channels;
+      }
+    }
+    for (int p = 0; p < layer.in_height * layer.in_width; ++p)
+      layer.padded_offset[p] = (p / layer.in_width * layer.padded_width + p % layer.in_width) * layer.out_channels;
+    if (i == 0) continue;
+    const kernels::ConvLayer& below = state_.layers[i - 1];
+    const int f = factors_[i];
+    const int border = below.kernel - 1;
+    for (int p = 0; p < layer.in_height * layer.in_width; ++p) {
+      const int y = p / layer.in_width * f + border;
+      const int x = p % layer.in_width * f + border;
+      layer.input_gradient_offset[p] = (y * below.padded_width + x) * below.out_channels;
+    }
+    for (int c = 0; c < layer.channels; ++c) {
+      const int cell = c / below.out_channels;
+      layer.channel_gradient_offset[c] =
+          (cell / f * below.padded_width + cell % f) * below.out_channels + c % below.out_channels;
+    }
+  }
+}
+
+}  // namespace a3c

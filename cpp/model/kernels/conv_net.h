@@ -1,0 +1,62 @@
+// The two convolutional networks in kernels of our own: what training runs on where the model is `paper` or `nature`.
+//
+// Why they are faster than LibTorch's: acting keeps its activations, so the forward pass runs once; space-to-depth
+// turns every convolution into products over contiguous memory (8x8/4 on 84x84x4 is 2x2/1 on 21x21x64, 4x4/2 likewise);
+// nothing is allocated; the samples of a step stay in the cache from one layer to the next.
+// LibTorch's module is the definition: tests/cpp/conv_net_test.cc compares outputs and gradients with it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config.h"
+#include "model/kernels/conv_net_state.h"
+#include "model/network.h"
+#include "model/replica.h"
+
+namespace a3c {
+
+class ConvNet final : public Network {
+ public:
+  // `paper` and `nature` on uint8 observations [4, 84, 84].
+  static bool supports(const ModelConfig& config);
+
+  // `specs`: the layout of the flat vectors, Replica's. `kernels`: of this CPU, see best_kernels().
+  ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max, int num_envs,
+          const kernels::ConvNetKernels& kernels);
+
+  int64_t size() const override { return state_.size; }
+  float* parameters() override { return parameters_; }
+  const float* gradients() const override { return state_.gradients; }
+  void parameters_changed() override { kernels_.load(state_); }
+  void act(int t, const void* observations, float* logits, float* values) override {
+    kernels_.act(state_, t, static_cast<const uint8_t*>(observations), logits, values);
+  }
+  void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
+                         const float* d_values) override {
+    kernels_.backward(state_, static_cast<const uint8_t*>(observations), first_env, count, d_logits, d_values);
+  }
+
+ private:
+  void add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor);
+  void link_layers();
+  template <typename T>
+  T* allocate(int64_t count);
+
+  const kernels::ConvNetKernels& kernels_;
+  kernels::ConvNetState state_{};
+  float* parameters_ = nullptr;
+  int factors_[kernels::ConvNetState::kMaxLayers] = {};  // of the space-to-depth before each layer
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  std::vector<std::unique_ptr<void, Free>> memory_;
+};
+
+// The kernels for this CPU, by name: "avx512", "avx2", or null for "libtorch" and for CPUs without either. The
+// environment variable A3C_FAST_ISA chooses; throws std::runtime_error when it names what this CPU does not have.
+const kernels::ConvNetKernels* best_kernels();
+
+}  // namespace a3c

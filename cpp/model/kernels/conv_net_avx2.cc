@@ -1,0 +1,9 @@
+// The kernels of ConvNet for x86-64-v3: 16 registers of 8 floats.
+#include <cstddef>
+#include <cstdint>
+
+#include "model/kernels/conv_net_state.h"
+
+#define A3C_ISA avx2
+#define A3C_VECTOR_BYTES 32
+#include "model/kernels/conv_net_kernels.inc"

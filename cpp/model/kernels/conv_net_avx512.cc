@@ -1,0 +1,9 @@
+// The kernels of ConvNet for x86-64-v4: 32 registers of 16 floats. Nothing but ConvNet's dispatch may call into here.
+#include <cstddef>
+#include <cstdint>
+
+#include "model/kernels/conv_net_state.h"
+
+#define A3C_ISA avx512
+#define A3C_VECTOR_BYTES 64
+#include "model/kernels/conv_net_kernels.inc"
