@@ -175,6 +175,16 @@ def prune(directory: Path, keep: int) -> None:
         path.unlink(missing_ok=True)
 
 
+def set_aside(directory: Path, step: int) -> None:
+    """Renames the checkpoints beyond `step`, which a resume found damaged: they must not push whole ones out."""
+    for path in paths(directory):
+        if path.stem > file_stem(step):
+            path.rename(path.with_name(f"damaged_{path.name}"))
+            json_path = path.with_suffix(".json")
+            if json_path.exists():
+                json_path.rename(json_path.with_name(f"damaged_{json_path.name}"))
+
+
 def _hash(description: Mapping[str, Any]) -> str:
     canonical = json.dumps(description, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -154,7 +154,11 @@ class Config:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         if self.run_dir is not None:
+            if not isinstance(self.run_dir, (str, Path)):
+                raise ConfigError("run_dir", self.run_dir, "it must be the path of a directory")
             object.__setattr__(self, "run_dir", Path(self.run_dir))
+        if not isinstance(self.hidden_sizes, (list, tuple)):
+            raise ConfigError("hidden_sizes", self.hidden_sizes, "it must name 1 to 16 layers")
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         _check(self, family)
 
@@ -180,6 +184,27 @@ class Config:
         return cls(**values)
 
 
+def check_model(config: Config, observation_shape: tuple[int, ...]) -> None:
+    """Raises `ConfigError` when the model does not take observations of this shape."""
+    if config.model == "mlp":
+        return
+    smallest = 36 if config.model == "nature" else 20  # what the convolutions reduce to one pixel
+    if len(observation_shape) != 3 or min(observation_shape[1:]) < smallest:
+        raise ConfigError(
+            "model",
+            config.model,
+            f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations of shape "
+            f"{list(observation_shape)}: use mlp",
+        )
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
+
+
 def _check(config: Config, family: Family) -> None:
     """Raises `ConfigError` for the first field that cannot be."""
 
@@ -191,7 +216,7 @@ def _check(config: Config, family: Family) -> None:
     def number(name: str, low: float, high: float = math.inf, *, above: bool = False) -> None:
         value = getattr(config, name)
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        inside = is_number and math.isfinite(value) and (low < value if above else low <= value) and value <= high
+        inside = is_number and _is_finite(value) and (low < value if above else low <= value) and value <= high
         if not inside:
             bounds = f"above {low:g}" if above else f"at least {low:g}"
             upper = "" if high == math.inf else f" and at most {high:g}"

@@ -34,13 +34,17 @@ FAKE_ENVS: dict[str, tuple[tuple[int, ...], str, int]] = {
 _FAMILIES: dict[str, Family] = {"envpool.atari": "atari", "envpool.classic_control": "classic_control"}
 
 
-@functools.lru_cache(maxsize=256)
 def family_of(env_id: str) -> Family:
     """The kind of environment `env_id` names. Raises `ConfigError` for one that does not exist or is not built."""
-    if env_id in FAKE_ENVS:
-        return "fake"
     if not isinstance(env_id, str):
         raise ConfigError("env_id", env_id, "it must be the name of an EnvPool environment")
+    return _family_of(env_id)
+
+
+@functools.lru_cache(maxsize=256)
+def _family_of(env_id: str) -> Family:
+    if env_id in FAKE_ENVS:
+        return "fake"
     from envpool.registration import registry
 
     entry = registry.specs.get(env_id)

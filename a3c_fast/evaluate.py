@@ -48,6 +48,8 @@ def evaluate(
 
     if episodes < 1:
         raise ConfigError("episodes", episodes, "it must be at least 1")
+    if not 0 <= seed < 2**31:
+        raise ConfigError("seed", seed, f"it must be a whole number from 0 to {2**31 - 1}")
     if config.family == "fake":
         raise ConfigError("env_id", config.env_id, "a scripted environment of the tests has no scores")
     num_envs = min(episodes, _MOST_ENVS)
@@ -111,12 +113,13 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     import torch
 
     from a3c_fast import envs
-    from a3c_fast.config import Config
+    from a3c_fast.config import Config, check_model
     from a3c_fast.errors import CheckpointError
     from a3c_fast.policy import ActorCritic
 
     config = dataclasses.replace(Config.from_json(checkpoint.config), resume=False)
     shape, _, num_actions = envs.observation_layout(config)
+    check_model(config, shape)
     policy = ActorCritic(config.model, shape, num_actions, config.hidden_sizes)
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: value.shape for name, value in checkpoint.parameters.items()}

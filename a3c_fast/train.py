@@ -68,7 +68,7 @@ def _main(arguments: list[str], signals: _Signals) -> int:
         trainer = Trainer(config)
     except (ConfigError, CheckpointError) as error:
         fail(EXIT_BAD_CONFIG, error)
-    except (ImportError, RuntimeError, OSError) as error:
+    except (ImportError, MemoryError, RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
 
     try:

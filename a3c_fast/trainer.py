@@ -18,7 +18,7 @@ import torch
 
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
-from a3c_fast.config import STRUCTURAL_FIELDS, Config
+from a3c_fast.config import STRUCTURAL_FIELDS, Config, check_model
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.policy import ActorCritic, to_flat, to_named
@@ -56,7 +56,8 @@ class Trainer:
         self._run_directory: Path | None = None
 
         self._layout = envs.observation_layout(config)
-        _check_model(self.config, self._layout[0])
+        check_model(self.config, self._layout[0])
+        self._check_memory()
         resumed = self._open_run_dir()
         first_step = resumed.step if resumed else 0
         if clients is None:
@@ -335,6 +336,8 @@ class Trainer:
         run_dir = self.config.run_dir
         if run_dir is None:
             return None
+        if self.config.resume and not run_dir.is_dir():
+            raise CheckpointError(f"{run_dir} holds no checkpoint: it is no directory")
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -356,6 +359,23 @@ class Trainer:
             self._unlock()
             raise
         return resumed
+
+    def _check_memory(self) -> None:
+        """Raises `ConfigError` when the rollouts cannot fit: the system would kill the process and all it holds."""
+        shape, dtype, num_actions = self._layout
+        observation = math.prod(shape) * (1 if dtype == "uint8" else 4)
+        # What the network keeps of a step until its gradients are taken, in floats.
+        kept = {"paper": 9_504, "nature": 21_632, "mlp": sum(self.config.hidden_sizes)}[self.config.model]
+        samples = self.config.num_workers * self.config.envs_per_worker * (self.config.t_max + 1)
+        needed = samples * (observation + 4 * (kept + num_actions + 8))
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > 0.8 * available:
+            raise ConfigError(
+                "t_max",
+                self.config.t_max,
+                f"the rollouts of {self.config.num_workers} workers with {self.config.envs_per_worker} environments "
+                f"would take {needed / 2**30:.1f} of this machine's {available / 2**30:.1f} GiB",
+            )
 
     def _lock(self, run_dir: Path) -> None:
         """One trainer a run directory: an advisory lock that the system lets go with the process."""
@@ -388,6 +408,8 @@ class Trainer:
             )
         except ValueError as error:
             raise CheckpointError(f"the checkpoint in {self.config.run_dir} is of another network: {error}") from error
+        assert self._run_directory is not None
+        checkpoints.set_aside(self._run_directory / "checkpoints", saved.step)
         self._wall_before = saved.wall_seconds
         self._saved_step = saved.step
         same_workers = len(saved.workers) == engine.num_workers
@@ -395,19 +417,6 @@ class Trainer:
         if same_workers and same_envs:
             for i, state in enumerate(saved.workers):
                 engine.load_worker_state(i, state)
-
-
-def _check_model(config: Config, observation_shape: tuple[int, ...]) -> None:
-    if config.model == "mlp":
-        return
-    smallest = 36 if config.model == "nature" else 20  # what the convolutions reduce to one pixel
-    if len(observation_shape) != 3 or min(observation_shape[1:]) < smallest:
-        raise ConfigError(
-            "model",
-            config.model,
-            f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations of shape "
-            f"{list(observation_shape)}: use mlp",
-        )
 
 
 def _forget_after_fork() -> None:

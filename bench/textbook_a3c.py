@@ -36,7 +36,9 @@ class SharedRMSProp:
 
     def __init__(self, model: ActorCritic, lr: float = 7e-4, alpha: float = 0.99, eps: float = 1e-5) -> None:
         self.lr, self.alpha, self.eps = lr, alpha, eps
-        self.mean_square = [torch.zeros_like(p).share_memory_() for p in model.parameters()]
+        self.mean_square = [torch.zeros_like(p) for p in model.parameters()]
+        for statistic in self.mean_square:
+            statistic.share_memory_()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def push(self, shared: ActorCritic, local: ActorCritic) -> None:

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -186,7 +187,9 @@ using EngineHolder = std::unique_ptr<a3c::Engine, DeleteWithoutGil>;
 
 EngineHolder make_engine(const a3c::TrainConfig& train, const a3c::ModelConfig& model, const py::list& boxes) {
   std::vector<std::unique_ptr<a3c::EnvClient>> clients;
-  for (const py::handle& item : boxes) item.cast<ClientBox&>().get();  // all there, before one is taken
+  std::set<const a3c::EnvClient*> seen;  // all there, and each once, before one is taken
+  for (const py::handle& item : boxes)
+    require(seen.insert(&item.cast<ClientBox&>().get()).second, "the same environments are given to two workers");
   for (const py::handle& item : boxes) clients.push_back(std::move(item.cast<ClientBox&>().client));
   return EngineHolder(new a3c::Engine(train, model, std::move(clients)));
 }

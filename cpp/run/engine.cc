@@ -17,6 +17,7 @@ std::vector<std::unique_ptr<Worker>> make_workers(const TrainConfig& train, cons
   std::vector<std::unique_ptr<Worker>> workers;
   for (std::unique_ptr<EnvClient>& client : clients) {
     const EnvSpec& spec = client->spec();
+    if (spec.num_envs < 1) throw std::invalid_argument("a worker needs at least one environment");
     if (spec.observation_shape != model.observation_shape || spec.observation_type != model.observation_type ||
         spec.num_actions != model.num_actions)
       throw std::invalid_argument("the environments and the model differ in observations or actions");
@@ -250,7 +251,9 @@ void Engine::load_worker_state(int index, const WorkerState& saved) {
   Worker& worker = *state_->workers.at(index);
   worker.random = Random(saved.random);
   if (saved.env.empty()) return;  // new episodes: nothing of the old ones may leak into them
-  if (saved.previous_done.size() != worker.previous_done.size())
+  if (saved.previous_done.size() != worker.previous_done.size() ||
+      saved.episode_return.size() != worker.episode_return.size() ||
+      saved.episode_length.size() != worker.episode_length.size())
     throw std::invalid_argument("the saved state is of another number of environments");
   worker.env->load_state(saved.env);
   worker.previous_done = saved.previous_done;

@@ -1,0 +1,284 @@
+"""Config: every default, every check, and the way through JSON."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from a3c_fast.config import FAMILY_DEFAULTS, STRUCTURAL_FIELDS, Config
+from a3c_fast.errors import ConfigError
+from helpers import FAKE
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+INFINITY = math.inf
+
+# Lowest and highest allowed value.
+INTEGERS = {
+    "total_steps": (1, 2**62),
+    "num_workers": (0, 4096),
+    "envs_per_worker": (1, 4096),
+    "envs_per_update": (1, 4096),
+    "t_max": (1, 100_000),
+    "frame_skip": (1, 100),
+    "stack_num": (1, 32),
+    "noop_max": (1, 10_000),
+    "seed": (0, 2**31 - 1),
+    "keep_checkpoints": (2, 1_000_000),
+}
+# The same, and whether the lowest itself is allowed.
+NUMBERS = {
+    "learning_rate": (0, 1e3, False),
+    "gamma": (0, 1, True),
+    "gae_lambda": (0, 1, True),
+    "entropy_coef": (0, 1e3, True),
+    "value_coef": (0, 1e3, True),
+    "max_grad_norm": (0, INFINITY, True),
+    "rmsprop_alpha": (0, 0.999999, True),
+    "adam_beta1": (0, 0.999999, True),
+    "adam_beta2": (0, 0.999999, True),
+    "optimizer_eps": (0, 1, False),
+    "sticky_probability": (0, 1, True),
+    "max_minutes": (0, INFINITY, True),
+    "stop_at_return": (-INFINITY, INFINITY, True),
+    "log_every_seconds": (0, 1e6, False),
+    "checkpoint_every_seconds": (0, 1e9, False),
+    "watchdog_seconds": (0, 1e6, False),
+}
+FLAGS = ("learning_rate_decay", "episodic_life", "reward_clip", "resume")
+CHOICES = ("model", "optimizer", "precision")
+OTHERS = ("env_id", "hidden_sizes", "run_dir")
+
+
+def _wrong_values() -> list[tuple[str, Any]]:
+    cases: list[tuple[str, Any]] = []
+    for name, (low, high) in INTEGERS.items():
+        cases += [(name, value) for value in (low - 1, high + 1, -(10**30), 1.5, 1.0, "1", True, math.nan, [1])]
+    for name, (low, high, inclusive) in NUMBERS.items():
+        values: list[Any] = [math.nan, INFINITY, -INFINITY, "1", True, [0.5], 10**400]
+        if low > -INFINITY:
+            values += [low - 1e-3, -(10**30)]
+        if not inclusive:
+            values.append(low)
+        if high < INFINITY:
+            values += [high * 1.000001, 10**30]
+        cases += [(name, value) for value in values]
+    for name in FLAGS:
+        cases += [(name, value) for value in (0, 1, "yes", "true", 0.0, [True])]
+    for name in CHOICES:
+        cases += [(name, value) for value in ("x", "", "PAPER", 1, True, ["adam"])]
+    cases += [("hidden_sizes", v) for v in ((), (0,), (-1,), (64, 65537), (1.5,), (True,), ("a",), (8,) * 17, 5, "ab")]
+    cases += [("env_id", v) for v in ("", "Pogn-v5", "pong-v5", 5, None, True, b"Pong-v5", ["Pong-v5"], math.nan)]
+    cases += [("run_dir", v) for v in (5, True, 1.5, ["runs"])]
+    return cases
+
+
+def _case_name(case: tuple[str, Any]) -> str:
+    text = repr(case[1])
+    return f"{case[0]}={text if len(text) < 24 else text[:20] + '...'}"
+
+
+WRONG_VALUES = _wrong_values()
+
+
+def test_the_tables_of_this_file_cover_every_field() -> None:
+    assert {*INTEGERS, *NUMBERS, *FLAGS, *CHOICES, *OTHERS} == set(FIELDS)
+
+
+def test_every_field_has_a_default_and_a_docstring() -> None:
+    (body,) = (n.body for n in ast.parse(inspect.getsource(Config)).body if isinstance(n, ast.ClassDef))
+    documented = set()
+    for node, following in zip(body, body[1:], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(following, ast.Expr):
+            text = ast.literal_eval(following.value)
+            assert isinstance(text, str)
+            assert text.endswith("."), text
+            documented.add(ast.unparse(node.target))
+    assert documented == set(FIELDS)
+    for name, field in FIELDS.items():
+        assert field.default is not dataclasses.MISSING, name
+
+
+@pytest.mark.parametrize("env_id", ["Pong-v5", "CartPole-v1", FAKE])
+def test_defaults_of_each_family(env_id: str) -> None:
+    config = Config(env_id=env_id)
+    for name in FIELDS:
+        if name not in ("run_dir", "stop_at_return"):
+            assert getattr(config, name) is not None, name
+    for name, value in FAMILY_DEFAULTS[config.family].items():
+        assert getattr(config, name) == value, name
+    # A default that is filled in later is one that some family has.
+    late = {name for name, field in FIELDS.items() if field.default is None}
+    assert late - {"run_dir", "stop_at_return"} == set(FAMILY_DEFAULTS[config.family])
+
+
+def test_the_default_environment_is_pong_with_the_network_of_the_paper() -> None:
+    config = Config()
+    assert (config.env_id, config.model, config.frame_skip, config.stack_num) == ("Pong-v5", "paper", 4, 4)
+    assert Config(env_id="CartPole-v1").model == "mlp"
+
+
+def test_a_given_value_wins_over_the_default_of_the_family() -> None:
+    for name, value in {"t_max": 7, "model": "nature", "episodic_life": False, "learning_rate": 1e-6}.items():
+        assert getattr(Config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_VALUES, ids=map(_case_name, WRONG_VALUES))
+def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**{name: value})
+    error = caught.value
+    assert isinstance(error, ValueError)
+    assert error.field == name
+    if name != "hidden_sizes":  # a tuple by then
+        assert error.value is value
+    assert str(error) == f"{name} is {error.value!r}, but {error.allowed}"
+    assert len(error.allowed) > 10
+    if name in INTEGERS:
+        assert error.allowed == f"it must be a whole number from {INTEGERS[name][0]} to {INTEGERS[name][1]}"
+    if name in CHOICES:
+        allowed = {"model": "paper", "optimizer": "rmsprop", "precision": "fp32"}
+        assert allowed[name] in error.allowed
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_the_ends_of_a_whole_number_are_allowed(name: str) -> None:
+    for value in INTEGERS[name]:
+        more = {"envs_per_worker": value} if name == "envs_per_update" else {}
+        more |= {"envs_per_update": 1} if name == "envs_per_worker" else {}
+        assert getattr(Config(**{name: value}, **more), name) == value
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_the_ends_of_a_number_are_allowed(name: str) -> None:
+    low, high, inclusive = NUMBERS[name]
+    values = [1e-12 if not inclusive else low if low > -INFINITY else -1e300, high if high < INFINITY else 1e300]
+    for value in values:
+        assert getattr(Config(**{name: value}), name) == value
+
+
+@given(name=st.sampled_from(sorted(INTEGERS)), data=st.data())
+def test_no_whole_number_outside_its_bounds_is_accepted(name: str, data: st.DataObject) -> None:
+    low, high = INTEGERS[name]
+    value = data.draw(st.integers(max_value=low - 1) | st.integers(min_value=high + 1))
+    with pytest.raises(ConfigError, match=f"^{name} is "):
+        Config(**{name: value})
+
+
+_anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=3),
+    st.lists(st.integers(), max_size=2),
+    st.tuples(st.floats()),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=1),
+)
+
+
+@settings(max_examples=400)
+@given(name=st.sampled_from(sorted(FIELDS)), value=_anything)
+def test_whatever_a_field_is_given_the_only_error_is_a_config_error(name: str, value: Any) -> None:
+    try:
+        config = Config(**{name: value})
+    except ConfigError as error:
+        assert error.field in (name, "envs_per_update")  # it must divide envs_per_worker
+    else:
+        json.dumps(config.to_json())
+
+
+def test_envs_per_update_must_divide_envs_per_worker() -> None:
+    with pytest.raises(ConfigError, match="envs_per_update is 3, but it must divide envs_per_worker, which is 8"):
+        Config(envs_per_worker=8, envs_per_update=3)
+
+
+def test_resume_needs_a_run_dir() -> None:
+    with pytest.raises(ConfigError, match="resume is True, but run_dir"):
+        Config(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("frame_skip", 4), ("stack_num", 4), ("noop_max", 30), ("sticky_probability", 0.25)),
+        *(("episodic_life", True), ("reward_clip", True)),
+    ],
+)
+@pytest.mark.parametrize("env_id", ["CartPole-v1", FAKE])
+def test_options_of_the_emulator_are_refused_elsewhere(env_id: str, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(env_id=env_id, **{name: value})
+    assert caught.value.field == name
+    assert env_id in caught.value.allowed
+
+
+def test_a_misspelt_environment_is_answered_with_close_ones() -> None:
+    with pytest.raises(ConfigError, match="env_id is 'Pogn-v5', but .*did you mean .*Pong-v5"):
+        Config(env_id="Pogn-v5")
+
+
+def test_it_is_frozen_and_hashable() -> None:
+    config = Config(env_id=FAKE)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 2  # type: ignore[misc]
+    assert hash(config) == hash(Config(env_id=FAKE))
+    assert config != Config(env_id=FAKE, seed=2)
+
+
+def test_lists_and_strings_of_json_become_tuples_and_paths() -> None:
+    config = Config.from_json({"env_id": FAKE, "hidden_sizes": [8, 16], "run_dir": "runs/x"})
+    assert config.hidden_sizes == (8, 16)
+    assert config.run_dir == Path("runs/x")
+
+
+@given(
+    env_id=st.sampled_from(["Pong-v5", "Breakout-v5", "CartPole-v1", "Acrobot-v1", FAKE]),
+    values=st.fixed_dictionaries(
+        {},
+        optional={
+            "total_steps": st.integers(1, 2**62),
+            "num_workers": st.integers(0, 4096),
+            "t_max": st.integers(1, 100_000),
+            "hidden_sizes": st.lists(st.integers(1, 65536), min_size=1, max_size=16).map(tuple),
+            "optimizer": st.sampled_from(["rmsprop", "adam"]),
+            "learning_rate": st.floats(0, 1e3, exclude_min=True),
+            "learning_rate_decay": st.booleans(),
+            "gamma": st.floats(0, 1),
+            "max_grad_norm": st.floats(0, 1e300),
+            "optimizer_eps": st.floats(0, 1, exclude_min=True),
+            "seed": st.integers(0, 2**31 - 1),
+            "run_dir": st.sampled_from([None, Path("runs/x"), Path("/")]),
+            "max_minutes": st.floats(0, 1e300),
+            "stop_at_return": st.none() | st.floats(-1e300, 1e300),
+            "watchdog_seconds": st.floats(0, 1e6, exclude_min=True),
+        },
+    ),
+)
+def test_json_round_trip(env_id: str, values: dict[str, Any]) -> None:
+    config = Config(env_id=env_id, **values)
+    text = json.dumps(config.to_json(), allow_nan=False)
+    assert Config.from_json(json.loads(text)) == config
+
+
+def test_json_has_every_field() -> None:
+    assert set(Config().to_json()) == set(FIELDS)
+
+
+def test_a_field_of_another_version_is_refused() -> None:
+    with pytest.raises(ConfigError, match="num_wrokers is 3, but this version of a3c_fast has no such field"):
+        Config.from_json({"num_wrokers": 3})
+
+
+def test_fields_that_make_a_checkpoint_another_ones_exist() -> None:
+    assert set(STRUCTURAL_FIELDS) <= set(FIELDS)
+    assert {"env_id", "model", "hidden_sizes"} <= set(STRUCTURAL_FIELDS)

@@ -1,0 +1,205 @@
+"""Environments: which there are, their seeds, and what is asked of EnvPool."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a3c_fast import Config, Trainer, envs
+from a3c_fast.errors import ConfigError
+from helpers import FAKE, FAKE_IMAGE
+
+CARTPOLE = Config(env_id="CartPole-v1")
+PONG = Config(env_id="Pong-v5")
+
+
+# Which environments there are ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("env_id", "family"),
+    [("Pong-v5", "atari"), ("CartPole-v1", "classic_control"), (FAKE, "fake"), (FAKE_IMAGE, "fake")],
+)
+def test_family(env_id: str, family: str) -> None:
+    assert envs.family_of(env_id) == family
+
+
+@pytest.mark.parametrize("env_id", ["Ant-v5", "Catch-v0", "HalfCheetah-v4"])
+def test_a_family_that_is_not_built_is_refused(env_id: str) -> None:
+    with pytest.raises(ConfigError, match=f"env_id is '{env_id}', but .*Atari and classic control are"):
+        envs.family_of(env_id)
+
+
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "MountainCarContinuous-v0"])
+def test_continuous_actions_are_refused(env_id: str) -> None:
+    with pytest.raises(ConfigError, match=f"env_id is '{env_id}', but its actions Box.* are not built: Discrete"):
+        envs.observation_layout(Config(env_id=env_id))
+
+
+@pytest.mark.parametrize(
+    ("config", "layout"),
+    [
+        (CARTPOLE, ((4,), "float32", 2)),
+        (PONG, ((4, 84, 84), "uint8", 6)),
+        (Config(env_id="Breakout-v5", stack_num=2), ((2, 84, 84), "uint8", 4)),
+        (Config(env_id=FAKE), ((4,), "float32", 3)),
+    ],
+    ids=lambda value: value.env_id if isinstance(value, Config) else "",
+)
+def test_layout(config: Config, layout: tuple[Any, ...]) -> None:
+    assert envs.observation_layout(config) == layout
+
+
+def test_every_discrete_classic_control_task_trains() -> None:
+    for env_id in ("CartPole-v0", "Acrobot-v1", "MountainCar-v0"):
+        with Trainer(Config(env_id=env_id, num_workers=1)) as trainer:
+            assert trainer.run(500)["step"] >= 500
+
+
+# Seeds ---------------------------------------------------------------------------------------------------------------
+
+
+@given(seed=st.integers(0, 2**31 - 1), stream=st.integers(0, 2**62), count=st.integers(1, 300))
+def test_seeds_are_distinct_and_reproducible(seed: int, stream: int, count: int) -> None:
+    seeds = envs.env_seeds(seed, stream, count)
+    assert len(set(seeds)) == len(seeds) == count
+    assert all(type(value) is int and 0 <= value < 2**31 - 1 for value in seeds)
+    assert seeds == envs.env_seeds(seed, stream, count)
+    assert not set(seeds) & set(envs.env_seeds(seed, stream + 1, count)) or count > 50
+    assert seeds != envs.env_seeds((seed + 1) % 2**31, stream, count)
+
+
+def given_seeds(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The seeds of each worker's environments, collected while trainers are made."""
+    collected: list[list[int]] = []
+    original = envs.make_client
+
+    def make_client(config: Config, seeds: Any) -> Any:
+        collected.append(list(seeds))
+        return original(config, seeds)
+
+    monkeypatch.setattr(envs, "make_client", make_client)
+    return collected
+
+
+def test_no_two_environments_share_a_seed_and_a_resumed_run_gets_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected = given_seeds(monkeypatch)
+    config = Config(env_id="CartPole-v1", num_workers=3, envs_per_worker=4, envs_per_update=4, run_dir=tmp_path)
+    with Trainer(config) as trainer:
+        trainer.run(500)
+    first = [seed for worker in collected for seed in worker]
+    assert [len(worker) for worker in collected] == [4, 4, 4]
+    assert len(set(first)) == 12
+
+    collected.clear()
+    with Trainer(dataclasses.replace(config, resume=True)):
+        pass
+    second = [seed for worker in collected for seed in worker]
+    assert len(set(second)) == 12
+    assert not set(first) & set(second)
+
+    collected.clear()
+    with Trainer(dataclasses.replace(config, run_dir=None)):
+        pass
+    assert [seed for worker in collected for seed in worker] == first
+    collected.clear()
+    with Trainer(dataclasses.replace(config, run_dir=None, seed=2)):
+        pass
+    assert not set(first) & {seed for worker in collected for seed in worker}
+
+
+def test_environments_start_differently_and_as_their_seeds_say() -> None:
+    def start(seeds: list[int]) -> np.ndarray:
+        return np.array(envs.make_client(CARTPOLE, seeds).recv()["observations"])
+
+    first = start([3, 4, 5])
+    assert first.shape == (3, 4)
+    assert len({row.tobytes() for row in first}) == 3
+    np.testing.assert_array_equal(start([5, 4, 3]), first[::-1])
+
+
+# What is asked of EnvPool --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_options_of_an_atari_pool(training: bool) -> None:
+    config = Config(env_id="Pong-v5", frame_skip=2, stack_num=3, noop_max=7, sticky_probability=0.25)
+    found = envs.make_pool(config, [5, 9], training=training).config
+    assert (found["frame_skip"], found["stack_num"], found["noop_max"]) == (2, 3, 7)
+    assert found["repeat_action_probability"] == 0.25
+    assert (bool(found["episodic_life"]), bool(found["reward_clip"])) == (training, training)
+    assert (found["num_envs"], found["batch_size"]) == (2, 2)
+
+
+def test_an_evaluation_pool_has_true_scores_whatever_the_training_had() -> None:
+    config = Config(env_id="Pong-v5", episodic_life=False, reward_clip=False)
+    for training in (True, False):
+        found = envs.make_pool(config, [5], training=training).config
+        assert not found["episodic_life"]
+        assert not found["reward_clip"]
+
+
+class Odd:
+    """A pool whose private interface is another one than the real one's."""
+
+    def __init__(self, pool: Any, **changes: Any) -> None:
+        self._pool = pool
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._changes:
+            return getattr(self._pool, name)
+        if self._changes[name] is AttributeError:
+            raise AttributeError(f"no {name}")
+        return self._changes[name]
+
+
+def _renamed_handlers(pool: Any) -> dict[str, Any]:
+    return {"_xla": lambda: [(f"new_{name}", *rest) for name, *rest in pool._xla()]}
+
+
+def _other_handle(pool: Any) -> dict[str, Any]:
+    def changed() -> dict[str, Any]:
+        handlers = dict(pool._xla())
+        handle, *rest = handlers["send"]
+        return handlers | {"send": (bytes(reversed(handle)), *rest)}
+
+    return {"_xla": changed}
+
+
+ODDITIES = {
+    "no _xla": lambda pool: {"_xla": AttributeError},
+    "an _xla that fails": lambda pool: {"_xla": lambda: (_ for _ in ()).throw(RuntimeError("no XLA"))},
+    "an empty _xla": lambda pool: {"_xla": dict},
+    "renamed handlers": _renamed_handlers,
+    "another handle": _other_handle,
+    "no keys": lambda pool: {"_state_keys": AttributeError},
+    "a key fewer": lambda pool: {"_state_keys": list(pool._state_keys)[:-1]},
+    "no reward": lambda pool: {"_state_keys": [k.replace("reward", "prize") for k in pool._state_keys]},
+    "no observation": lambda pool: {"_state_keys": [k.replace("obs", "view") for k in pool._state_keys]},
+    "keys exchanged": lambda pool: {"_state_keys": list(pool._state_keys)[::-1]},
+    "no action": lambda pool: {"_action_keys": [k.replace("action", "deed") for k in pool._action_keys]},
+    "no reset": lambda pool: {"async_reset": AttributeError},
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_another_private_interface_is_refused_in_one_sentence(oddity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import envpool
+
+    pool = envs.make_pool(CARTPOLE, [1, 2], training=True)
+    monkeypatch.setattr(envs, "make_pool", lambda *_, **__: Odd(pool, **ODDITIES[oddity](pool)))
+    with pytest.raises(RuntimeError) as caught:
+        envs.make_client(CARTPOLE, [1, 2])
+    message = str(caught.value)
+    assert message.startswith(f"EnvPool {envpool.__version__} does not offer the interface")
+    assert message.endswith("install an EnvPool from 1.0 on and below 1.3")
+    assert "\n" not in message

@@ -1,0 +1,332 @@
+"""`python -m a3c_fast.evaluate`: scores, their protocol, and every damaged or foreign checkpoint in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from a3c_fast import Config, Trainer, envs
+from a3c_fast import checkpoint as checkpoints
+from a3c_fast.errors import ConfigError
+from a3c_fast.evaluate import evaluate
+from helpers import EVALUATE, FAKE, Result, run, run_cold, start
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on CartPole with two checkpoints, the newer one of a better agent."""
+    run_dir = tmp_path_factory.mktemp("evaluate") / "run"
+    with Trainer(Config(env_id="CartPole-v1", num_workers=1, total_steps=60_000, run_dir=run_dir)) as trainer:
+        trainer.run(500)
+        trainer.run()
+    assert len(checkpoints.paths(run_dir / "checkpoints")) == 2
+    return run_dir
+
+
+@pytest.fixture
+def run_dir(original: Path, tmp_path: Path) -> Path:
+    """A copy of it to damage."""
+    return Path(shutil.copytree(original, tmp_path / "run"))
+
+
+def older_and_newest(run_dir: Path) -> tuple[Path, Path]:
+    older, newest = checkpoints.paths(run_dir / "checkpoints")
+    return older, newest
+
+
+def scores(*flags: str, **options: Any) -> dict[str, Any]:
+    result = run(EVALUATE, *flags, "--json", **options)
+    assert (result.status, result.stderr) == (0, "")
+    (line,) = result.stdout.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def refused(result: Result, *parts: str) -> None:
+    assert result.status == 2, result
+    sentence = result.error
+    for part in parts:
+        assert part in sentence, sentence
+
+
+# What it prints ------------------------------------------------------------------------------------------------------
+
+
+def test_the_object_and_its_protocol(original: Path, tmp_path: Path) -> None:
+    import envpool
+
+    result = run_cold(EVALUATE, str(original), "--episodes", "5", "--json", cwd=tmp_path)
+    assert (result.status, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert found.pop("step") == checkpoints.load(older_and_newest(original)[1]).step
+    assert found.pop("env_id") == "CartPole-v1"
+    assert found.pop("episodes") == 5
+    assert found.pop("protocol") == {
+        "policy": "sampled",
+        "noop_max": 0,
+        "sticky_probability": 0.0,
+        "frame_skip": 1,
+        "episodic_life": False,
+        "reward_clip": False,
+        "max_episode_steps": 500,
+        "seed": 1,
+        "envpool": envpool.__version__,
+    }
+    assert set(found) == {"mean_return", "std_return", "min_return", "max_return", "mean_length"}
+    assert 8 <= found["min_return"] <= found["mean_return"] <= found["max_return"] <= 500
+    assert found["mean_length"] == found["mean_return"]
+    assert 0 < found["std_return"] <= found["max_return"] - found["min_return"]
+    assert list(tmp_path.iterdir()) == []  # it writes nothing
+
+
+def test_a_line_of_text_without_json(original: Path) -> None:
+    result = run(EVALUATE, str(original), "--episodes", "3", "--greedy")
+    assert (result.status, result.stderr) == (0, "")
+    (line,) = result.stdout.splitlines()
+    assert line.startswith("CartPole-v1 at step ")
+    assert line.endswith("over 3 greedy episodes")
+
+
+def test_seed_and_policy_decide_the_scores(original: Path) -> None:
+    flags = (str(original), "--episodes", "8")
+    first = scores(*flags)
+    assert scores(*flags) == first
+    other = scores(*flags, "--seed", "2")
+    assert other["mean_return"] != first["mean_return"]
+    assert other["protocol"]["seed"] == 2
+    greedy = scores(*flags, "--greedy")
+    assert greedy["protocol"]["policy"] == "greedy"
+    assert greedy["mean_return"] != first["mean_return"]
+    assert scores(*flags, "--greedy") == greedy
+
+
+def test_a_checkpoint_can_be_named(original: Path) -> None:
+    older, newest = older_and_newest(original)
+    found = [scores(str(original), "--episodes", "10", "--checkpoint", str(path)) for path in (older, newest)]
+    assert [one["step"] for one in found] == [checkpoints.load(path).step for path in (older, newest)]
+    assert found[0]["mean_return"] < 60  # 500 steps teach nothing
+    assert found[1]["mean_return"] > found[0]["mean_return"]
+    assert scores(str(original), "--episodes", "10") == found[1]
+
+
+# Refusals ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (("--episodes", "0"), ("episodes", "0", "at least 1")),
+        (("--episodes", "-3"), ("episodes", "-3", "at least 1")),
+        (("--episodes", "many"), ("episodes", "'many'")),
+        (("--seed", "-1"), ("seed", "-1")),
+        (("--seed", str(2**70)), ("seed", str(2**70))),
+        (("--bogus",), ("--bogus",)),
+        (("--checkpoint", "missing.safetensors"), ("missing.safetensors", "cannot be read")),
+        (("--video", "x.mp4"), ("video", "'x.mp4'", "CartPole-v1")),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_bad_flags(original: Path, tmp_path: Path, flags: tuple[str, ...], parts: tuple[str, ...]) -> None:
+    refused(run(EVALUATE, str(original), *flags, "--json", cwd=tmp_path), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_run(tmp_path: Path) -> None:
+    refused(run(EVALUATE, "missing", cwd=tmp_path), "missing", "no directory of a run")
+    refused(run(EVALUATE, str(tmp_path)), str(tmp_path), "no checkpoint")
+    refused(run(EVALUATE), "required")
+
+
+def test_a_scripted_environment_has_no_scores(tmp_path: Path) -> None:
+    with Trainer(Config(env_id=FAKE, num_workers=1, run_dir=tmp_path)) as trainer:
+        trainer.run(500)
+    refused(run(EVALUATE, str(tmp_path)), "env_id", FAKE)
+
+
+# Damage --------------------------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def damage(kind: str, path: Path) -> None:
+    """Damages the checkpoint `path`."""
+    target = path.with_suffix("." + kind.split()[-1])
+    content = target.read_bytes()
+    if kind.startswith("missing"):
+        target.unlink()
+    elif kind.startswith("truncated"):
+        target.write_bytes(content[: random.Random(1).randrange(len(content))])
+    elif kind.startswith("empty"):
+        target.write_bytes(b"")
+    else:  # "bit 3 of safetensors"; the hash of a JSON is in it, so that any of its letters matters
+        number = int(kind.split()[1])
+        bit = random.Random(number).randrange(8 * len(content))
+        flip(target, bit)
+
+
+KINDS = [
+    *(f"{harm} {suffix}" for harm in ("missing", "truncated", "empty") for suffix in ("safetensors", "json")),
+    *(f"bit {number} of {suffix}" for number in range(4) for suffix in ("safetensors", "json")),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_newest_is_damaged(run_dir: Path, kind: str) -> None:
+    older, newest = older_and_newest(run_dir)
+    damage(kind, newest)
+    flags = (str(run_dir), "--episodes", "1", "--json")
+    result = run(EVALUATE, *flags)
+    assert result.status == 0, result
+    if kind == "missing safetensors":  # then the older one is the newest
+        assert result.stderr == ""
+    else:
+        assert len(result.stderr.splitlines()) == 1, result
+        assert result.stderr.startswith(f"warning: checkpoint {newest} "), result
+        assert f"going back to {older.name}" in result.stderr
+    assert json.loads(result.stdout)["step"] == checkpoints.load(older).step
+    refused(run(EVALUATE, *flags, "--checkpoint", str(newest)), f"checkpoint {newest} ")
+
+
+def test_all_are_damaged(run_dir: Path) -> None:
+    for path in older_and_newest(run_dir):
+        damage("truncated json", path)
+    refused(run(EVALUATE, str(run_dir), "--json"), f"checkpoint {path} is damaged")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_sizes": [32, 32]},
+        {"hidden_sizes": [64]},
+        {"env_id": "Acrobot-v1"},
+        {"model": "paper"},
+        {"model": "nature"},
+        {"model": "transformer"},
+        {"env_id": "NoGame-v0"},
+        {"env_id": "Pendulum-v1"},
+        {"num_wrokers": 3},
+    ],
+    ids=str,
+)
+def test_a_config_of_another_network(run_dir: Path, change: dict[str, Any]) -> None:
+    for path in older_and_newest(run_dir):
+        saved = checkpoints.load(path)
+        checkpoints.save(dataclasses.replace(saved, config={**saved.config, **change}), path)
+    refused(run(EVALUATE, str(run_dir), "--json"))
+
+
+def test_an_interrupt_ends_it(original: Path) -> None:
+    process = start(EVALUATE, str(original), "--episodes", "1000000", "--json")
+    assert not process.ended(1)
+    process.send(signal.SIGINT)
+    result = process.result(10)
+    assert (result.status, result.stdout, result.stderr) == (130, "", "")
+
+
+# How it plays --------------------------------------------------------------------------------------------------------
+
+
+class ScriptedPool:
+    """Environment i pays 1 in each of the i + 1 steps of its episodes, and ignores the action of the reset step."""
+
+    config = {"max_episode_steps": 99}  # noqa: RUF012
+
+    def __init__(self, num_envs: int) -> None:
+        self.lengths = np.arange(num_envs) + 1
+        self.age = np.zeros(num_envs, int)
+        self.resetting = np.zeros(num_envs, bool)
+        self.observations = np.zeros((num_envs, 4), np.float32)
+        self.seen: list[np.ndarray] = []
+
+    def reset(self) -> tuple[np.ndarray, dict[str, Any]]:
+        return self.observations, {}
+
+    def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+        self.seen.append(actions)
+        self.age = np.where(self.resetting, 0, self.age + 1)
+        rewards = np.where(self.resetting, 0, 1).astype(np.float32)
+        done = (self.age == self.lengths) & ~self.resetting
+        self.resetting = done
+        return self.observations, rewards, done & (self.lengths % 2 == 0), done & (self.lengths % 2 == 1), {}
+
+
+class EvenPolicy(torch.nn.Module):
+    def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = torch.tensor([0.5, 0.4]).repeat(len(observations), 1)
+        return logits, torch.zeros(len(observations))
+
+
+@pytest.mark.parametrize("episodes", [1, 3, 32, 33, 70])
+def test_each_environment_plays_its_own_number_of_episodes(monkeypatch: pytest.MonkeyPatch, episodes: int) -> None:
+    # Counting whichever episodes end first would count the short ones too often and the long ones never.
+    made: list[tuple[int, bool]] = []
+
+    def make_pool(config: Config, seeds: list[int], *, training: bool) -> ScriptedPool:
+        made.append((len(seeds), training))
+        assert len(set(seeds)) == len(seeds)
+        return ScriptedPool(len(seeds))
+
+    monkeypatch.setattr(envs, "make_pool", make_pool)
+    found = evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=episodes)  # type: ignore[arg-type]
+    expected = [i % min(episodes, 32) + 1 for i in range(episodes)]
+    assert made == [(min(episodes, 32), False)]
+    assert found["episodes"] == episodes
+    assert found["mean_return"] == pytest.approx(np.mean(expected))
+    assert found["std_return"] == pytest.approx(np.std(expected))
+    assert (found["min_return"], found["max_return"]) == (min(expected), max(expected))
+    assert found["mean_length"] == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_greedy_takes_the_mode_and_sampling_does_not(monkeypatch: pytest.MonkeyPatch, greedy: bool) -> None:
+    pools: list[ScriptedPool] = []
+    monkeypatch.setattr(envs, "make_pool", lambda _, seeds, **__: pools.append(ScriptedPool(len(seeds))) or pools[-1])
+    evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=32, greedy=greedy)  # type: ignore[arg-type]
+    actions = np.concatenate(pools[0].seen)
+    assert actions.dtype == np.int32
+    if greedy:
+        assert (actions == 0).all()
+    else:
+        assert 0.4 < actions.mean() < 0.55  # softmax(0.5, 0.4) gives action 1 a probability of 0.475
+
+
+def test_no_episodes_are_refused() -> None:
+    with pytest.raises(ConfigError, match="episodes is 0, but it must be at least 1"):
+        evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=0)  # type: ignore[arg-type]
+
+
+def test_the_frames_of_the_first_episode_are_given(tmp_path: Path) -> None:
+    with Trainer(Config(num_workers=1, envs_per_worker=1, envs_per_update=1)) as trainer:
+        policy = trainer.policy()
+    frames: list[Any] = []
+    config = Config(env_id="Pong-v5", frame_skip=60, stack_num=4)  # a short game
+    found = evaluate(policy, config, episodes=1, frames=frames)
+    assert len(frames) == found["mean_length"]
+    assert all(frame.shape == (84, 84) and frame.dtype == np.uint8 for frame in frames)
+    assert any((frame != frames[0]).any() for frame in frames)
+    assert -21 <= found["mean_return"] <= 21
+
+
+def test_a_video_without_imageio_is_one_sentence(tmp_path: Path) -> None:
+    if "imageio" in sys.modules or subprocess.run([sys.executable, "-c", "import imageio"], check=False).returncode == 0:
+        pytest.skip("imageio is installed")
+    with Trainer(Config(num_workers=1, envs_per_worker=1, envs_per_update=1, t_max=2, run_dir=tmp_path)) as trainer:
+        trainer.run(2)
+    result = run(EVALUATE, str(tmp_path), "--episodes", "1", "--video", str(tmp_path / "x.gif"), timeout=120)
+    assert result.status == 1
+    assert "extra `video`" in result.error
