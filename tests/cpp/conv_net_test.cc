@@ -1,0 +1,152 @@
+// Our kernels against LibTorch's autograd, which is the definition.
+#include "model/kernels/conv_net.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "model/threads.h"
+
+namespace {
+
+struct Pair {
+  Pair(a3c::ModelKind kind, int num_actions, int t_max_, int num_envs_, unsigned seed)
+      : t_max(t_max_),
+        num_envs(num_envs_),
+        config{kind, {4, 84, 84}, a3c::ObservationType::uint8, num_actions, {}},
+        torch(config),
+        random(seed) {
+    a3c::use_one_torch_thread();
+    torch.initialize(seed);
+    // Biases and small policy weights of an initialization would hide mistakes: move everything a little.
+    std::normal_distribution<float> normal(0, 0.02f);
+    for (const a3c::ParameterSpec& spec : torch.parameter_specs()) {
+      int64_t size = 1;
+      for (const int64_t extent : spec.shape) size *= extent;
+      for (int64_t i = 0; i < size; ++i) torch.parameters()[spec.offset + i] += normal(random);
+    }
+    fast = std::make_unique<a3c::ConvNet>(config, torch.parameter_specs(), torch.size(), t_max, num_envs,
+                                          *a3c::best_kernels());
+    load();
+    observations.resize(static_cast<size_t>(t_max + 1) * num_envs * kBytes);
+    for (uint8_t& byte : observations) byte = static_cast<uint8_t>(random());
+  }
+
+  void load() {
+    std::copy(torch.parameters(), torch.parameters() + torch.size(), fast->parameters());
+    fast->parameters_changed();
+  }
+
+  void compare_forward() {
+    const int n = num_envs * config.num_actions;
+    std::vector<float> logits(n), values(num_envs), torch_logits(n), torch_values(num_envs);
+    for (int t = 0; t <= t_max; ++t) {
+      const uint8_t* row = &observations[static_cast<size_t>(t) * num_envs * kBytes];
+      fast->act(t, row, logits.data(), values.data());
+      torch.forward(row, num_envs, torch_logits.data(), torch_values.data());
+      for (int i = 0; i < n; ++i) CHECK_CLOSE(logits[i], torch_logits[i], 2e-5 + 1e-4 * std::abs(torch_logits[i]));
+      for (int i = 0; i < num_envs; ++i)
+        CHECK_CLOSE(values[i], torch_values[i], 2e-5 + 1e-4 * std::abs(torch_values[i]));
+    }
+  }
+
+  void compare_gradients(int first_env, int count) {
+    std::normal_distribution<float> normal;
+    std::vector<float> d_logits(static_cast<size_t>(t_max) * count * config.num_actions);
+    std::vector<float> d_values(static_cast<size_t>(t_max) * count);
+    for (float& x : d_logits) x = normal(random);
+    for (float& x : d_values) x = normal(random);
+    fast->compute_gradients(observations.data(), first_env, count, d_logits.data(), d_values.data());
+    torch.compute_gradients(observations.data(), t_max, num_envs, first_env, count, d_logits.data(), d_values.data());
+    for (const a3c::ParameterSpec& spec : torch.parameter_specs()) {
+      int64_t size = 1;
+      for (const int64_t extent : spec.shape) size *= extent;
+      double difference = 0, largest = 0, squares = 0, torch_squares = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        const double a = fast->gradients()[spec.offset + i], b = torch.gradients()[spec.offset + i];
+        difference = std::max(difference, std::abs(a - b));
+        largest = std::max(largest, std::abs(b));
+        squares += (a - b) * (a - b);
+        torch_squares += b * b;
+      }
+      CHECK(largest > 0);
+      CHECK_CLOSE(difference / largest, 0, 1e-4);
+      CHECK_CLOSE(std::sqrt(squares / torch_squares), 0, 3e-5);
+    }
+    for (int64_t i = 0; i < torch.size(); ++i)  // what lies between the parameters
+      if (torch.gradients()[i] == 0 && torch.parameters()[i] == 0) CHECK(fast->gradients()[i] == 0);
+  }
+
+  static constexpr int kBytes = 4 * 84 * 84;
+  int t_max, num_envs;
+  a3c::ModelConfig config;
+  a3c::Replica torch;
+  std::mt19937 random;
+  std::unique_ptr<a3c::ConvNet> fast;
+  std::vector<uint8_t> observations;
+};
+
+TEST(paper_equals_libtorch) {
+  Pair pair(a3c::ModelKind::paper, 6, 3, 6, 1);
+  pair.compare_forward();
+  pair.compare_gradients(0, 6);
+  pair.compare_gradients(0, 3);  // the same activations again, for some of the environments
+  pair.compare_gradients(3, 3);
+  pair.compare_gradients(5, 1);
+}
+
+TEST(nature_equals_libtorch) {
+  Pair pair(a3c::ModelKind::nature, 18, 2, 4, 2);
+  pair.compare_forward();
+  pair.compare_gradients(0, 4);
+  pair.compare_gradients(2, 2);
+}
+
+TEST(one_environment_and_one_step) {
+  for (const auto kind : {a3c::ModelKind::paper, a3c::ModelKind::nature}) {
+    Pair pair(kind, 3, 1, 1, 3);
+    pair.compare_forward();
+    pair.compare_gradients(0, 1);
+  }
+}
+
+TEST(nothing_is_left_of_the_rollout_before) {
+  Pair pair(a3c::ModelKind::paper, 4, 2, 17, 4);
+  for (int i = 0; i < 2; ++i) {
+    for (uint8_t& byte : pair.observations) byte = static_cast<uint8_t>(pair.random());
+    for (int64_t j = 0; j < pair.torch.size(); ++j) pair.torch.parameters()[j] *= 0.9f;
+    pair.load();
+    pair.compare_forward();
+    pair.compare_gradients(0, 17);
+  }
+}
+
+TEST(black_and_white_images) {
+  Pair pair(a3c::ModelKind::paper, 6, 1, 2, 5);
+  std::fill(pair.observations.begin(), pair.observations.end(), 255);
+  std::fill_n(pair.observations.begin(), Pair::kBytes, 0);
+  pair.compare_forward();
+}
+
+TEST(only_what_it_was_written_for_is_supported) {
+  a3c::ModelConfig config{a3c::ModelKind::paper, {4, 84, 84}, a3c::ObservationType::uint8, 6, {}};
+  CHECK(a3c::ConvNet::supports(config));
+  config.observation_shape = {3, 84, 84};
+  CHECK(!a3c::ConvNet::supports(config));
+  config = {a3c::ModelKind::mlp, {4, 84, 84}, a3c::ObservationType::uint8, 6, {64}};
+  CHECK(!a3c::ConvNet::supports(config));
+}
+
+TEST(the_environment_variable_chooses) {
+  setenv("A3C_FAST_ISA", "libtorch", 1);
+  CHECK(a3c::best_kernels() == nullptr);
+  setenv("A3C_FAST_ISA", "sse", 1);
+  CHECK_THROWS(a3c::best_kernels(), "avx512, avx2 or libtorch");
+  setenv("A3C_FAST_ISA", "avx2", 1);
+  CHECK(a3c::best_kernels() != nullptr);
+  unsetenv("A3C_FAST_ISA");
+}
+
+}  // namespace
