@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import json
 import os
 import signal
@@ -177,7 +178,7 @@ def read_lines(run_dir: Path) -> list[dict[str, Any]]:
 
 def assert_strictly_growing(lines: list[dict[str, Any]]) -> None:
     steps = [line["step"] for line in lines]
-    assert all(a < b for a, b in zip(steps, steps[1:], strict=False)), steps
+    assert all(a < b for a, b in itertools.pairwise(steps)), steps
 
 
 def _environment() -> dict[str, str]:

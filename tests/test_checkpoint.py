@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from helpers import FAKE
 
 from a3c_fast import Config, Trainer
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.checkpoint import Checkpoint
 from a3c_fast.errors import CheckpointError, ConfigError
-from helpers import FAKE
 
 
 def example(step: int = 1234, value: float = 0.5) -> Checkpoint:
@@ -315,7 +315,7 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
         state = trainer.state_dict()
         state["fc1.bias"][0] = float("nan")
         trainer.load_state_dict(state)
-        with pytest.raises(CheckpointError, match="not finite.*the last one stands"):
+        with pytest.raises(CheckpointError, match=r"not finite.*the last one stands"):
             trainer.save()
         with pytest.raises(CheckpointError, match="not finite"):
             trainer.save(tmp_path / "x.safetensors")

@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.train` as a shell starts it: its refusals, its help, what a run leaves behind, and resuming it."""
+"""`python -m a3c_fast.train` as a shell starts it: refusals, help, what a run leaves behind, and resuming it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from a3c_fast import checkpoint as checkpoints
-from a3c_fast.config import Config
 from helpers import (
     EXTRA_METRICS_KEYS,
     FAKE,
@@ -27,6 +24,9 @@ from helpers import (
     run_cold,
     start,
 )
+
+from a3c_fast import checkpoint as checkpoints
+from a3c_fast.config import Config
 
 # Flags, and what the sentence on standard error must name: the field or flag, the value, what is allowed.
 REFUSALS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [

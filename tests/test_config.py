@@ -5,18 +5,19 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import FAKE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a3c_fast.config import FAMILY_DEFAULTS, STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import ConfigError
-from helpers import FAKE
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 INFINITY = math.inf
@@ -96,7 +97,7 @@ def test_the_tables_of_this_file_cover_every_field() -> None:
 def test_every_field_has_a_default_and_a_docstring() -> None:
     (body,) = (n.body for n in ast.parse(inspect.getsource(Config)).body if isinstance(n, ast.ClassDef))
     documented = set()
-    for node, following in zip(body, body[1:], strict=False):
+    for node, following in itertools.pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(following, ast.Expr):
             text = ast.literal_eval(following.value)
             assert isinstance(text, str)
@@ -223,7 +224,7 @@ def test_options_of_the_emulator_are_refused_elsewhere(env_id: str, name: str, v
 
 
 def test_a_misspelt_environment_is_answered_with_close_ones() -> None:
-    with pytest.raises(ConfigError, match="env_id is 'Pogn-v5', but .*did you mean .*Pong-v5"):
+    with pytest.raises(ConfigError, match=r"env_id is 'Pogn-v5', but .*did you mean .*Pong-v5"):
         Config(env_id="Pogn-v5")
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import FAKE, FAKE_IMAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from a3c_fast import Config, Trainer, envs
 from a3c_fast.errors import ConfigError
-from helpers import FAKE, FAKE_IMAGE
 
 CARTPOLE = Config(env_id="CartPole-v1")
 PONG = Config(env_id="Pong-v5")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import EVALUATE, FAKE, Result, run, run_cold, start
 
 from a3c_fast import Config, Trainer, envs
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.errors import ConfigError
 from a3c_fast.evaluate import evaluate
-from helpers import EVALUATE, FAKE, Result, run, run_cold, start
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +323,10 @@ def test_the_frames_of_the_first_episode_are_given(tmp_path: Path) -> None:
 
 
 def test_a_video_without_imageio_is_one_sentence(tmp_path: Path) -> None:
-    if "imageio" in sys.modules or subprocess.run([sys.executable, "-c", "import imageio"], check=False).returncode == 0:
+    if (
+        "imageio" in sys.modules
+        or subprocess.run([sys.executable, "-c", "import imageio"], check=False).returncode == 0
+    ):
         pytest.skip("imageio is installed")
     with Trainer(Config(num_workers=1, envs_per_worker=1, envs_per_update=1, t_max=2, run_dir=tmp_path)) as trainer:
         trainer.run(2)

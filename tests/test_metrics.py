@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import read_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
 from a3c_fast import metrics
-from helpers import read_lines
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from helpers import TRAIN, run
 
 # Prints the outcome of each named call; a crash loses all, so the last line printed tells where it was.

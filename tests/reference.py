@@ -1,0 +1,301 @@
+"""A3C again, slow and obvious: what the C++ is compared with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from a3c_fast.policy import ActorCritic
+
+MASK64 = 2**64 - 1
+
+
+def returns(rewards: Any, done: Any, bootstraps: Any, values: Any, gamma: float) -> Any:
+    """n-step returns as sums of discounted rewards, one element after the other; all arrays [T][K], values [T+1][K]."""
+    steps, num_envs = rewards.shape
+    result = np.zeros((steps, num_envs))
+    for t in range(steps):
+        for k in range(num_envs):
+            total, discount, i = 0.0, 1.0, t
+            while True:
+                total += discount * rewards[i, k]
+                discount *= gamma
+                if done[i, k] or i == steps - 1:
+                    if bootstraps[i, k]:
+                        total += discount * values[i + 1, k]
+                    break
+                i += 1
+            result[t, k] = total
+    return result
+
+
+def gae(rewards: Any, done: Any, bootstraps: Any, values: Any, gamma: float, lam: float) -> Any:
+    """Advantages as sums of discounted temporal differences, Schulman et al. 2016, equation 16."""
+    steps, num_envs = rewards.shape
+    result = np.zeros((steps, num_envs))
+    for t in range(steps):
+        for k in range(num_envs):
+            weight, i = 1.0, t
+            while True:
+                next_value = values[i + 1, k] if bootstraps[i, k] else 0.0
+                result[t, k] += weight * (rewards[i, k] + gamma * next_value - values[i, k])
+                if done[i, k] or i == steps - 1:
+                    break
+                weight *= gamma * lam
+                i += 1
+    return result
+
+
+def loss(
+    logits: torch.Tensor,
+    values: torch.Tensor,
+    actions: torch.Tensor,
+    advantages: torch.Tensor,
+    target: torch.Tensor,
+    valid: torch.Tensor,
+    value_coef: float,
+    entropy_coef: float,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of the paper over the valid samples, differentiable, and its terms."""
+    keep = valid.bool()
+    log_policy = logits[keep].log_softmax(-1)
+    chosen = log_policy.gather(1, actions[keep][:, None].long()).squeeze(1)
+    policy_loss = -(chosen * advantages[keep]).mean()
+    value_loss = (target[keep] - values[keep]).pow(2).mean()
+    entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
+    terms = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item(), "entropy": entropy.item()}
+    return policy_loss + value_coef * value_loss - entropy_coef * entropy, terms
+
+
+@dataclass
+class Optimizer:
+    """RMSProp in the paper's form, or Adam, element by element in float64."""
+
+    kind: str
+    alpha: float = 0.99
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-5
+    step: int = 0
+    first: Any = 0.0
+    second: Any = 0.0
+
+    def push(self, theta: Any, gradient: Any, lr: float) -> Any:
+        """The new parameters."""
+        self.step += 1
+        if self.kind == "rmsprop":
+            self.second = self.alpha * self.second + (1 - self.alpha) * gradient**2
+            return theta - lr * gradient / np.sqrt(self.second + self.eps)
+        self.first = self.beta1 * self.first + (1 - self.beta1) * gradient
+        self.second = self.beta2 * self.second + (1 - self.beta2) * gradient**2
+        mean = self.first / (1 - self.beta1**self.step)
+        square = self.second / (1 - self.beta2**self.step)
+        return theta - lr * mean / (np.sqrt(square) + self.eps)
+
+
+def clip_scale(gradient: Any, max_norm: float) -> float:
+    """What a gradient is multiplied with to have at most that norm."""
+    norm = math.sqrt(float(np.sum(np.square(gradient, dtype=np.float64))))
+    return 1.0 if max_norm == 0 or norm <= max_norm else max_norm / norm
+
+
+class SplitMix64:
+    """The random numbers of a worker."""
+
+    def __init__(self, state: int) -> None:
+        self.state = state
+
+    @classmethod
+    def of_worker(cls, seed: int, worker: int) -> SplitMix64:
+        return cls((cls(seed).next() + cls(~worker & MASK64).next()) & MASK64)
+
+    def next(self) -> int:
+        self.state = z = (self.state + 0x9E3779B97F4A7C15) & MASK64
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK64
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK64
+        return z ^ (z >> 31)
+
+    def uniform(self) -> float:
+        return (self.next() >> 40) * 2.0**-24
+
+
+def sample(logits: Any, uniform: float) -> int:
+    """The first action whose cumulative probability is beyond `uniform`."""
+    weights = np.exp(np.asarray(logits, np.float64) - np.max(logits))
+    beyond = np.cumsum(weights) > uniform * weights.sum()
+    return int(np.argmax(beyond)) if beyond.any() else len(weights) - 1
+
+
+def _mix(x: int) -> int:
+    x ^= x >> 16
+    x = x * 0x85EBCA6B & 0xFFFFFFFF
+    x ^= x >> 13
+    x = x * 0xC2B2AE35 & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+GOLDEN = 0x9E3779B9
+
+
+@dataclass
+class FakeEnv:
+    """cpp/env/fake_env.h for one environment of a batch."""
+
+    seed: int
+    index: int
+    size: int
+    dtype: str
+    num_actions: int
+    max_episode_steps: int = 40
+    key: int = 0
+    episode: int = 0
+    step_count: int = 0
+    pending: int = 0
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.episode += 1
+        self.key = _mix(self.seed ^ _mix((self.index * GOLDEN + self.episode) & 0xFFFFFFFF))
+        self.pending = 0
+
+    def observation(self) -> Any:
+        hashes = [_mix((self.key + j * GOLDEN) & 0xFFFFFFFF) for j in range(self.size)]
+        if self.dtype == "uint8":
+            return np.array([h >> 24 for h in hashes], np.uint8)
+        return np.array([(h >> 8) * 2.0**-23 - 1 for h in hashes], np.float32)
+
+    def step(self, action: int) -> dict[str, Any]:
+        """reward, raw_reward, done, bootstraps, episode_ended."""
+        if self.pending:
+            if self.pending == 2:
+                self.step_count = 0
+            self.reset()
+            return {"reward": 0.0, "raw_reward": 0.0, "done": 0, "bootstraps": 1, "episode_ended": 0}
+        paid = ((_mix(self.key) >> 8) * self.num_actions) >> 24
+        raw = 1.0 + (self.key & 3) if action == paid else 0.0
+        self.step_count += 1
+        self.key = _mix((self.key + action + 1) & 0xFFFFFFFF)
+        event = _mix(self.key ^ GOLDEN) % 64
+        terminated, life, truncated = event == 0, event == 1, self.step_count >= self.max_episode_steps
+        done = terminated or life or truncated
+        ended = terminated or truncated
+        self.pending = (2 if ended else 1) if done else 0
+        return {
+            "reward": min(raw, 1.0),
+            "raw_reward": raw,
+            "done": int(done),
+            "bootstraps": int(not done or (truncated and not terminated)),
+            "episode_ended": int(ended),
+        }
+
+
+@dataclass
+class Settings:
+    """What a run of `A3C` needs."""
+
+    t_max: int = 5
+    envs_per_update: int = 4
+    gamma: float = 0.99
+    gae_lambda: float = 1.0
+    entropy_coef: float = 0.01
+    value_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    learning_rate: float = 1e-3
+    learning_rate_decay: bool = True
+    total_steps: int = 4000
+    seed: int = 1
+    optimizer: Optimizer = field(default_factory=lambda: Optimizer("adam"))
+
+
+class A3C:
+    """One worker of A3C in PyTorch and Python, over scripted environments."""
+
+    def __init__(self, model: ActorCritic, envs: list[FakeEnv], shape: tuple[int, ...], settings: Settings) -> None:
+        self.model, self.envs, self.shape, self.settings = model, envs, shape, settings
+        self.random = SplitMix64.of_worker(settings.seed, 0)
+        self.theta = torch.nn.utils.parameters_to_vector(model.parameters()).detach().double().numpy()
+        self.steps = self.updates = 0
+        self.returns: list[float] = []
+        self.running = np.zeros(len(envs))
+        self.previous_done = np.zeros(len(envs), bool)
+        self.observations = self._observe()
+
+    def _observe(self) -> torch.Tensor:
+        return torch.from_numpy(np.stack([env.observation().reshape(self.shape) for env in self.envs]))
+
+    def run(self, until: int) -> None:
+        while self.steps < until:
+            self.rollout()
+
+    def rollout(self) -> None:
+        s, k = self.settings, len(self.envs)
+        torch.nn.utils.vector_to_parameters(torch.from_numpy(self.theta).float(), self.model.parameters())
+        seen, actions, steps, valid, values = [], [], [], [], []
+        for _ in range(s.t_max):
+            with torch.no_grad():
+                logits, value = self.model(self.observations)
+            chosen = [sample(logits[i].numpy(), self.random.uniform()) for i in range(k)]
+            results = [env.step(action) for env, action in zip(self.envs, chosen, strict=True)]
+            seen.append(self.observations)
+            values.append(value.double().numpy())
+            actions.append(chosen)
+            steps.append(results)
+            valid.append(~self.previous_done)
+            self.previous_done = np.array([result["done"] for result in results], bool)
+            for i, result in enumerate(results):
+                self.running[i] += result["raw_reward"]
+                if result["episode_ended"]:
+                    self.returns.append(float(self.running[i]))
+                    self.running[i] = 0
+            self.observations = self._observe()
+        with torch.no_grad():
+            values.append(self.model(self.observations)[1].double().numpy())
+
+        def column(name: str) -> Any:
+            return np.array([[result[name] for result in row] for row in steps], np.float64)
+
+        table = (column("reward"), column("done"), column("bootstraps"), np.array(values), s.gamma)
+        if s.gae_lambda == 1:
+            target = returns(*table)
+            advantages = target - np.array(values)[:-1]
+        else:
+            advantages = gae(*table, s.gae_lambda)
+            target = advantages + np.array(values)[:-1]
+        acted = self.theta.copy()  # theta': every gradient of this rollout is taken there
+        lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
+        mask = np.array(valid)
+        for first in range(0, k, s.envs_per_update):
+            part = slice(first, first + s.envs_per_update)
+            if not mask[:, part].any():
+                continue
+            torch.nn.utils.vector_to_parameters(torch.from_numpy(acted).float(), self.model.parameters())
+            batch = torch.stack(seen)[:, part].flatten(0, 1)
+            logits, value = self.model(batch)
+            total, _ = loss(
+                logits,
+                value,
+                torch.tensor(actions)[:, part].flatten(),
+                torch.from_numpy(advantages[:, part]).float().flatten(),
+                torch.from_numpy(target[:, part]).float().flatten(),
+                torch.from_numpy(mask[:, part]).flatten(),
+                s.value_coef,
+                s.entropy_coef,
+            )
+            self.model.zero_grad()
+            total.backward()
+            gradient = torch.cat([p.grad.flatten() for p in self.model.parameters()]).double().numpy()
+            gradient *= clip_scale(gradient, s.max_grad_norm)
+            self.theta = s.optimizer.push(self.theta, gradient, lr)
+            self.updates += 1
+        self.steps += int(mask.sum())
+
+    def parameters(self) -> dict[str, Any]:
+        """By name, as `Trainer.state_dict` has them."""
+        torch.nn.utils.vector_to_parameters(torch.from_numpy(self.theta).float(), self.model.parameters())
+        return {name: value.numpy().copy() for name, value in self.model.state_dict().items()}
