@@ -177,6 +177,8 @@ class Config:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
         """The inverse of `to_json`. Raises `ConfigError` for a field that this version does not have."""
+        if not isinstance(values, Mapping):
+            raise ConfigError("config", values, "it must be a JSON object")
         names = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in names:

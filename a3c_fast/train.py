@@ -97,7 +97,7 @@ def _configure(arguments: list[str]) -> Config:
 
     from a3c_fast.cli import parse
     from a3c_fast.config import Config
-    from a3c_fast.errors import CheckpointError
+    from a3c_fast.errors import CheckpointError, ConfigError
 
     defaults: dict[str, Any] = {}
     run_dir = _value_of(arguments, "run-dir")
@@ -111,8 +111,13 @@ def _configure(arguments: list[str]) -> Config:
         env_id = _value_of(arguments, "env-id")
         if env_id is not None:
             defaults["env_id"] = env_id
-    # A flag is judged by itself, not by the defaults of an environment that it does not go with.
-    config = parse(Config, arguments, prog="python -m a3c_fast.train", default=Config.from_json(defaults))
+    default = Config.from_json(defaults)
+    env_id = _value_of(arguments, "env-id")
+    if env_id is not None and env_id != default.env_id:  # before other settings are judged by the wrong environment
+        raise ConfigError(
+            "env_id", env_id, f"the run in {run_dir} was made with {default.env_id!r} and goes on with it"
+        )
+    config = parse(Config, arguments, prog="python -m a3c_fast.train", default=default)
     if config.run_dir is not None:
         return config
     import dataclasses
