@@ -1,0 +1,36 @@
+"""Learning, on what is learned in seconds: one worker and one seed, so that every run is the same."""
+
+from __future__ import annotations
+
+from a3c_fast import Config, Trainer
+from a3c_fast.evaluate import evaluate
+
+
+def test_cartpole_is_learned_from_the_defaults() -> None:
+    config = Config(env_id="CartPole-v1", num_workers=1, total_steps=400_000, seed=1)
+    with Trainer(config) as trainer:
+        trainer.run()
+        result = evaluate(trainer.policy(), config, episodes=30)
+    assert result["mean_return"] >= 300  # a random policy makes 22
+
+
+def test_the_scripted_environment_is_learned() -> None:
+    # Observation element 0 tells which of three actions is paid: 1 + (0 .. 3) for the right one, on average 2.5.
+    def mean_per_step(total_steps: int, learning_rate: float) -> float:
+        config = Config(
+            env_id="a3c_fast/Fake-v0", num_workers=1, total_steps=total_steps, learning_rate=learning_rate, seed=1
+        )
+        with Trainer(config) as trainer:
+            line = trainer.run()
+            return float(line["mean_return_100"] / line["mean_length_100"])
+
+    assert mean_per_step(20_000, 1e-12) < 1.0  # nothing learned: a third of 2.5
+    assert mean_per_step(150_000, 2e-3) > 1.5
+
+
+def test_a_step_of_training_lowers_the_entropy_and_not_to_nothing() -> None:
+    config = Config(env_id="CartPole-v1", num_workers=1, total_steps=100_000, seed=2)
+    with Trainer(config) as trainer:
+        line = trainer.run()
+    assert 0.05 < line["entropy"] < 0.68  # the logarithm of 2 is 0.693
+    assert line["value_loss"] < 1e4

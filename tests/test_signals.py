@@ -1,0 +1,96 @@
+"""What signals and kill leave behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from a3c_fast import checkpoint as checkpoints
+from a3c_fast.metrics import read
+
+
+def start(run_dir: Path, *flags: str, env_id: str = "a3c_fast/Fake-v0") -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "a3c_fast.train", "--env-id", env_id, "--run-dir", str(run_dir)]
+    return subprocess.Popen(
+        [*command, "--total-steps", "1000000000000", "--log-every-seconds", "0.2", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+def wait_for(condition: object, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[str], seconds: float = 10) -> tuple[int, str]:
+    began = time.monotonic()
+    _, stderr = process.communicate(timeout=seconds)
+    assert time.monotonic() - began < seconds
+    return process.returncode, stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("env_id", ["a3c_fast/Fake-v0", "CartPole-v1"])
+def test_in_the_middle(tmp_path: Path, number: int, status: int, env_id: str) -> None:
+    process = start(tmp_path, env_id=env_id)
+    wait_for(lambda: len(read(tmp_path)) >= 2)
+    process.send_signal(number)
+    found, stderr = end(process)
+    assert (found, stderr) == (status, "")
+    saved = checkpoints.load_newest(tmp_path / "checkpoints")
+    assert saved.step == read(tmp_path)[-1]["step"] > 0
+    assert saved.workers
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.3, 1.0, 2.0])
+def test_at_the_start(tmp_path: Path, delay: float) -> None:
+    process = start(tmp_path)
+    time.sleep(delay)
+    process.send_signal(signal.SIGTERM)
+    found, stderr = end(process)
+    # Before Python has come to the command's first line the system's default ends the process.
+    assert found in (143, -signal.SIGTERM)
+    assert "Traceback" not in stderr
+
+
+def test_during_saves(tmp_path: Path) -> None:
+    process = start(tmp_path, "--checkpoint-every-seconds", "0.001")
+    wait_for(lambda: len(checkpoints.paths(tmp_path / "checkpoints")) >= 3)
+    process.send_signal(signal.SIGINT)
+    assert end(process)[0] == 130
+    assert checkpoints.load_newest(tmp_path / "checkpoints").step > 0
+
+
+def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: len(read(tmp_path)) >= 1)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    found, stderr = end(process)
+    assert found in (130, 143)  # whichever came first: the end of the run or the second signal
+    assert "Traceback" not in stderr
+
+
+def test_kill_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    numbers = random.Random(1)
+    for repetition in range(5):
+        flags = ["--checkpoint-every-seconds", "0.01", *(["--resume"] if repetition else [])]
+        process = start(tmp_path, *flags)
+        before = {path.name for path in checkpoints.paths(tmp_path / "checkpoints")}
+        wait_for(lambda before=before: {p.name for p in checkpoints.paths(tmp_path / "checkpoints")} - before)
+        time.sleep(numbers.uniform(0.1, 0.6))
+        os.kill(process.pid, signal.SIGKILL)
+        assert end(process)[0] == -signal.SIGKILL
+        assert checkpoints.load_newest(tmp_path / "checkpoints").step > 0
