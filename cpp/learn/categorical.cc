@@ -21,8 +21,9 @@ void log_softmax(const float* logits, int num_actions, float* log_probabilities)
   const float largest = *std::max_element(logits, logits + num_actions);
   float sum = 0;
   for (int a = 0; a < num_actions; ++a) sum += std::exp(logits[a] - largest);
-  const float shift = largest + std::log(sum);
-  for (int a = 0; a < num_actions; ++a) log_probabilities[a] = logits[a] - shift;
+  const float log_sum = std::log(sum);
+  // In this order: the largest logit and the logarithm may differ by more than a float's 7 digits.
+  for (int a = 0; a < num_actions; ++a) log_probabilities[a] = (logits[a] - largest) - log_sum;
 }
 
 float entropy(const float* log_probabilities, int num_actions) {

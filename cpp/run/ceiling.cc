@@ -10,6 +10,7 @@ namespace a3c {
 
 int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_t>& started, int64_t steps,
                       uint64_t seed) {
+  std::atomic<bool> failed{false};                         // atomic; one client's failure ends the others
   std::atomic<int64_t> made{0};                            // atomic
   std::vector<std::exception_ptr> errors(clients.size());  // element i: thread i alone, read after the join
   const auto step = [&](size_t index) {
@@ -21,7 +22,7 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
     try {
       if (!started[index]) client.recv(observations.data());
       started[index] = 1;
-      while (made.load(std::memory_order_relaxed) < steps) {
+      while (made.load(std::memory_order_relaxed) < steps && !failed.load(std::memory_order_relaxed)) {
         for (int32_t& action : actions)
           action = static_cast<int32_t>(random.next() % static_cast<uint64_t>(spec.num_actions));
         client.send(actions.data());
@@ -30,6 +31,7 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
       }
     } catch (...) {
       errors[index] = std::current_exception();
+      failed = true;
     }
   };
   std::vector<std::thread> threads;

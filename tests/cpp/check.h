@@ -101,12 +101,12 @@ inline int run(const std::string& part) {
 
 }  // namespace a3c::check
 
-#define TEST(name)                                                           \
-  static void name();                                                        \
-  static const a3c::check::Registration register_##name(#name, name);        \
+#define TEST(name)                                                    \
+  static void name();                                                 \
+  static const a3c::check::Registration register_##name(#name, name); \
   static void name()
-#define CHECK(condition)                                                     \
-  do {                                                                       \
+#define CHECK(condition)                                                             \
+  do {                                                                               \
     if (!(condition)) a3c::check::fail(__FILE__, __LINE__, #condition, " is false"); \
   } while (false)
 #define CHECK_EQUAL(actual, expected) a3c::check::equal(__FILE__, __LINE__, #actual, actual, expected)

@@ -11,7 +11,7 @@ namespace xla_ours = a3c::xla;
 #define SHIFT 0
 #endif
 
-#define SAME_FIELD(ours, our_field, theirs, their_field)                                   \
+#define SAME_FIELD(ours, our_field, theirs, their_field)                                       \
   static_assert(offsetof(xla_ours::ours, our_field) + SHIFT == offsetof(theirs, their_field)); \
   static_assert(sizeof(xla_ours::ours::our_field) == sizeof(theirs::their_field))
 

@@ -1,0 +1,563 @@
+// Threads: that runs end when they should, however they are stopped and whatever breaks.
+#include "run/engine.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "configs.h"
+
+namespace {
+
+std::atomic<int> g_threads_left{1 << 30};  // how many threads the system still gives
+
+}  // namespace
+
+// Before the system's own: std::thread asks here.
+extern "C" __attribute__((visibility("default"))) int pthread_create(pthread_t* thread,
+                                                                     const pthread_attr_t* attributes,
+                                                                     void* (*body)(void*), void* argument) {
+  static const auto next = reinterpret_cast<decltype(&pthread_create)>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (g_threads_left-- <= 0) return EAGAIN;
+  return next(thread, attributes, body, argument);
+}
+
+namespace a3c {
+namespace {
+
+constexpr int64_t kForever = int64_t{1} << 60;
+constexpr double kPatience = 60;  // seconds for what takes milliseconds on an idle machine
+
+using Clients = std::vector<std::unique_ptr<EnvClient>>;
+
+// Scripted games, with something done before each recv() and a count of those that live.
+class HookedEnv final : public EnvClient {
+ public:
+  using Hook = std::function<void(int64_t step)>;
+
+  HookedEnv(const FakeEnvConfig& config, Hook hook) : fake_(config), hook_(std::move(hook)) { ++alive; }
+  ~HookedEnv() override { --alive; }
+  const EnvSpec& spec() const override { return fake_.spec(); }
+  const StepBatch& recv(void* observations) override {
+    hook_(step_++);
+    return fake_.recv(observations);
+  }
+  void send(const int32_t* actions) override { fake_.send(actions); }
+
+  static inline std::atomic<int> alive{0};
+
+ private:
+  FakeEnv fake_;
+  const Hook hook_;
+  int64_t step_ = 0;
+};
+
+// What a hook waits at until the test opens it; shared, since a worker that was left behind may outlive the test.
+class Gate {
+ public:
+  static std::shared_ptr<Gate> make() { return std::make_shared<Gate>(); }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  void pass() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return open_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;  // guarded by mutex_
+};
+
+Clients fake_clients(int count, int num_envs = 2) {
+  Clients clients;
+  for (int i = 0; i < count; ++i)
+    clients.push_back(std::make_unique<FakeEnv>(fake_config(num_envs, static_cast<uint32_t>(i))));
+  return clients;
+}
+
+Clients hooked_clients(const std::vector<HookedEnv::Hook>& hooks) {
+  Clients clients;
+  for (const HookedEnv::Hook& hook : hooks)
+    clients.push_back(std::make_unique<HookedEnv>(fake_config(2, static_cast<uint32_t>(clients.size())), hook));
+  return clients;
+}
+
+std::unique_ptr<Engine> make_engine(Clients clients, const TrainConfig& config = small_config()) {
+  const ModelConfig model = model_of(clients.front()->spec());
+  return std::make_unique<Engine>(config, model, std::move(clients));
+}
+
+void run_until(Engine& engine, int64_t steps) {
+  engine.start(steps);
+  CHECK(engine.wait(kPatience));
+  CHECK(!engine.running());
+  if (const auto failure = engine.failure()) check::fail(__FILE__, __LINE__, "a worker failed: ", failure->message);
+}
+
+std::vector<float> parameters(const Engine& engine) {
+  std::vector<float> values(static_cast<size_t>(engine.num_parameters()));
+  engine.read_parameters(values.data());
+  return values;
+}
+
+void nothing(int64_t) {}
+
+// Runs and stops --------------------------------------------------------------------------------------------------
+
+TEST(a_run_ends_less_than_a_rollout_beyond_its_last_step) {
+  for (const int workers : {1, 2, 4}) {
+    const auto engine = make_engine(fake_clients(workers));
+    int64_t until = 0;
+    for (const int64_t more : {1, 9, 10, 11, 500, 1003}) {
+      until = engine->stats().steps + more;
+      run_until(*engine, until);
+      const int64_t steps = engine->stats().steps;
+      CHECK(steps >= until && steps < until + 5 * 2);
+    }
+    run_until(*engine, until);  // all done: nothing begins
+    CHECK(engine->stats().steps < until + 10);
+    CHECK(engine->stats().updates > 0);
+    CHECK(engine->stats().episodes > 0);
+  }
+}
+
+TEST(a_thousand_starts_and_stops) {
+  const auto engine = make_engine(fake_clients(2));
+  int64_t steps = 0;
+  for (int i = 0; i < 1000; ++i) {
+    engine->start(kForever);
+    if (i % 100 == 0) CHECK(check::eventually([&] { return engine->stats().steps >= steps + 10; }, kPatience));
+    engine->request_stop();
+    CHECK(engine->wait(kPatience));
+    CHECK(!engine->running());
+    CHECK(!engine->failure());
+    CHECK(engine->stats().steps >= steps);
+    steps = engine->stats().steps;
+  }
+  CHECK(steps >= 100);
+  run_until(*engine, steps + 100);
+}
+
+TEST(a_hundred_engines_come_and_go) {
+  for (int i = 0; i < 100; ++i) {
+    const auto engine = make_engine(fake_clients(2));
+    if (i % 3 > 0) engine->start(kForever);
+    if (i % 3 > 1) CHECK(check::eventually([&] { return engine->stats().steps > 0; }, kPatience));
+  }  // the destructor stops what runs
+}
+
+TEST(a_stop_while_it_starts) {
+  const auto engine = make_engine(fake_clients(2));
+  for (int i = 0; i < 50; ++i) {
+    std::atomic<bool> done{false};
+    std::thread stopper([&] {
+      while (!done) engine->request_stop();
+    });
+    engine->start(kForever);
+    const bool ended = engine->wait(kPatience);
+    done = true;
+    stopper.join();
+    CHECK(ended);
+    CHECK(!engine->failure());
+  }
+}
+
+TEST(a_wait_ends_when_its_time_is_over) {
+  const auto engine = make_engine(fake_clients(1));
+  CHECK(engine->wait(0));  // nothing has started
+  engine->start(kForever);
+  CHECK(!engine->wait(0));
+  CHECK(!engine->wait(-1));
+  CHECK(!engine->wait(0.02));
+  CHECK(engine->running());
+  engine->request_stop();
+  CHECK(engine->wait(1e300));  // longer than any clock
+}
+
+TEST(several_threads_wait_for_one_run) {
+  const auto engine = make_engine(fake_clients(2));
+  engine->start(kForever);
+  std::atomic<int> ended{0};
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < 4; ++i) waiters.emplace_back([&] { ended += engine->wait(kPatience); });
+  engine->request_stop();
+  for (std::thread& waiter : waiters) waiter.join();
+  CHECK_EQUAL(ended.load(), 4);
+}
+
+TEST(a_run_can_be_watched_from_other_threads) {
+  TrainConfig config = small_config();
+  config.optimizer = adam_config();
+  const auto engine = make_engine(fake_clients(2), config);
+  std::atomic<bool> done{false}, sound{true};
+  std::vector<std::thread> observers;
+  for (int i = 0; i < 2; ++i)
+    observers.emplace_back([&] {
+      int64_t steps = 0;
+      std::vector<float> moment(static_cast<size_t>(engine->num_parameters()));
+      while (!done) {
+        const Stats stats = engine->stats();
+        if (stats.steps < steps || stats.skipped_updates != 0 || engine->failure()) sound = false;
+        steps = stats.steps;
+        for (const float parameter : parameters(*engine))
+          if (!std::isfinite(parameter)) sound = false;
+        engine->read_statistic(1, moment.data());
+        engine->running();
+        engine->wait(0);
+      }
+    });
+  for (int i = 0; i < 20; ++i) {
+    engine->start(kForever);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    engine->request_stop();
+    CHECK(engine->wait(kPatience));
+  }
+  done = true;
+  for (std::thread& observer : observers) observer.join();
+  CHECK(sound);
+  CHECK(engine->stats().updates > 0);
+}
+
+TEST(two_engines_at_once_are_strangers) {
+  TrainConfig config = small_config();
+  const auto alone = make_engine(fake_clients(1), config);
+  run_until(*alone, 2000);
+  const auto one = make_engine(fake_clients(1), config), two = make_engine(fake_clients(2), config);
+  two->start(kForever);
+  run_until(*one, 2000);
+  CHECK(parameters(*one) == parameters(*alone));
+  CHECK(two->running());
+  two->request_stop();
+  CHECK(two->wait(kPatience));
+}
+
+TEST(a_destructor_stops_a_run) {
+  {
+    const auto engine = make_engine(hooked_clients({nothing, nothing, nothing}));
+    engine->start(kForever);
+    CHECK(check::eventually([&] { return engine->stats().steps > 0; }, kPatience));
+    CHECK_EQUAL(HookedEnv::alive.load(), 3);
+  }
+  CHECK_EQUAL(HookedEnv::alive.load(), 0);
+}
+
+// Misuse ----------------------------------------------------------------------------------------------------------
+
+TEST(what_needs_a_stopped_engine_refuses_while_it_runs) {
+  const auto engine = make_engine(fake_clients(2));
+  const std::vector<float> zero(static_cast<size_t>(engine->num_parameters()));
+  engine->start(kForever);
+  CHECK_THROWS(engine->start(kForever), "cannot start while the workers run");
+  CHECK_THROWS(engine->load(zero.data(), {}, 0, 0, 0), "cannot load while the workers run");
+  CHECK_THROWS(engine->worker_state(0), "while the workers run");
+  CHECK_THROWS(engine->load_worker_state(0, {}), "while the workers run");
+  CHECK(engine->running());
+  engine->request_stop();
+  CHECK(engine->wait(kPatience));
+  engine->load(zero.data(), {}, 70, 8, 9);
+  CHECK(parameters(*engine) == zero);
+  CHECK_EQUAL(engine->stats().steps, 70);
+  CHECK_EQUAL(engine->stats().updates, 8);
+  CHECK_EQUAL(engine->stats().episodes, 9);
+}
+
+TEST(clients_that_do_not_fit_are_refused) {
+  const ModelConfig model = model_of(small_spec());
+  CHECK_THROWS(Engine(small_config(), model, {}), "at least one worker");
+  CHECK_THROWS(Engine(small_config(2), model, fake_clients(1, 3)), "envs_per_update does not divide");
+  CHECK_THROWS(Engine(small_config(1), model, fake_clients(1, 0)), "at least one environment");
+  ModelConfig other = model;
+  other.num_actions = 4;
+  CHECK_THROWS(Engine(small_config(), other, fake_clients(1)), "differ in observations or actions");
+  other = model;
+  other.observation_shape = {2, 2};
+  CHECK_THROWS(Engine(small_config(), other, fake_clients(1)), "differ in observations or actions");
+  other = model;
+  other.observation_type = ObservationType::uint8;
+  CHECK_THROWS(Engine(small_config(), other, fake_clients(1)), "differ in observations or actions");
+}
+
+TEST(a_worker_that_is_not_there_has_no_state) {
+  const auto engine = make_engine(fake_clients(2));
+  CHECK_THROWS(engine->worker_state(2), "");
+  CHECK_THROWS(engine->worker_state(-1), "");
+  CHECK_THROWS(engine->load_worker_state(2, {}), "");
+}
+
+// Failures --------------------------------------------------------------------------------------------------------
+
+TEST(the_exception_of_a_worker_is_kept_and_ends_the_others) {
+  Clients clients = fake_clients(3);
+  FakeEnvConfig failing = fake_config(2, 9);
+  failing.fail_at = 23;
+  clients[1] = std::make_unique<FakeEnv>(failing);
+  const auto engine = make_engine(std::move(clients));
+  engine->start(kForever);
+  CHECK(engine->wait(kPatience));
+  CHECK(!engine->running());
+  const auto failure = engine->failure();
+  CHECK(failure.has_value());
+  CHECK_EQUAL(failure->worker, 1);
+  CHECK_EQUAL(failure->message, "scripted failure at step 23");
+  CHECK_THROWS(engine->start(kForever), "cannot start again after a worker failed: scripted failure at step 23");
+  CHECK(engine->wait(0));
+  CHECK_EQUAL(engine->failure()->message, failure->message);
+  CHECK(engine->stats().steps > 0);  // what was learned until then can still be read
+}
+
+TEST(the_first_of_several_failures_wins) {
+  const auto arrived = Gate::make(), released = Gate::make();
+  const auto engine = make_engine(hooked_clients({[=](int64_t step) {
+                                                    if (step < 3) return;
+                                                    arrived->open();
+                                                    released->pass();
+                                                    throw std::runtime_error("the second");
+                                                  },
+                                                  [=](int64_t step) {
+                                                    if (step < 3) return;
+                                                    arrived->pass();
+                                                    throw std::runtime_error("the first");
+                                                  }}));
+  engine->start(kForever);
+  CHECK(check::eventually([&] { return engine->failure().has_value(); }, kPatience));
+  CHECK(engine->running());  // the other one waits for its environment
+  released->open();
+  CHECK(engine->wait(kPatience));
+  CHECK_EQUAL(engine->failure()->worker, 1);
+  CHECK_EQUAL(engine->failure()->message, "the first");
+}
+
+TEST(every_worker_may_fail_at_once) {
+  for (int i = 0; i < 50; ++i) {
+    const HookedEnv::Hook fail = [](int64_t step) {
+      if (step == 2) throw std::runtime_error("all together");
+    };
+    const auto engine = make_engine(hooked_clients({fail, fail, fail, fail}));
+    engine->start(kForever);
+    CHECK(engine->wait(kPatience));
+    CHECK_EQUAL(engine->failure()->message, "all together");
+  }
+}
+
+TEST(a_failure_at_the_first_recv) {
+  const auto engine = make_engine(hooked_clients({[](int64_t) { throw std::runtime_error("no reset"); }}));
+  engine->start(kForever);
+  CHECK(engine->wait(kPatience));
+  CHECK_EQUAL(engine->failure()->message, "no reset");
+}
+
+TEST(what_is_no_exception_is_a_failure_too) {
+  const auto engine = make_engine(hooked_clients({[](int64_t step) {
+    if (step == 2) throw 42;
+  }}));
+  engine->start(kForever);
+  CHECK(engine->wait(kPatience));
+  CHECK_EQUAL(engine->failure()->message, "an exception that is no std::exception");
+}
+
+TEST(a_system_without_threads_is_an_error_from_which_one_can_start_again) {
+  const auto engine = make_engine(fake_clients(2));
+  for (const int threads : {0, 1, 2}) {  // no worker, one worker, no watchdog
+    g_threads_left = threads;
+    CHECK_THROWS(engine->start(kForever), "Resource temporarily unavailable");
+    g_threads_left = 1 << 30;
+    CHECK(!engine->running());
+    CHECK(!engine->failure());
+    run_until(*engine, engine->stats().steps + 50);
+  }
+}
+
+// The watchdog ----------------------------------------------------------------------------------------------------
+
+TrainConfig impatient(double seconds) {
+  TrainConfig config = small_config();
+  config.watchdog_seconds = seconds;
+  return config;
+}
+
+// Long enough that a healthy worker on a busy machine is not given up.
+constexpr double kWatchdog = 1.0;
+
+// Whether every thread has ended: only then can a worker's state be read.
+bool home(const Engine& engine) {
+  try {
+    engine.worker_state(0);
+    return true;
+  } catch (const std::logic_error&) {
+    return false;
+  }
+}
+
+TEST(a_hang_that_ends_is_a_failure_and_the_worker_comes_home) {
+  Clients clients = fake_clients(2);
+  FakeEnvConfig hanging = fake_config();
+  hanging.hang_at = 12;
+  hanging.hang_seconds = 3 * kWatchdog;
+  clients[0] = std::make_unique<FakeEnv>(hanging);
+  auto engine = make_engine(std::move(clients), impatient(kWatchdog));
+  engine->start(kForever);
+  CHECK(engine->wait(kPatience));
+  CHECK(engine->failure().has_value());
+  CHECK_EQUAL(engine->failure()->worker, 0);
+  CHECK_EQUAL(engine->failure()->message, "no progress for 1 seconds while waiting for the environment");
+  CHECK_THROWS(engine->start(kForever), "cannot start while the workers run");  // one still hangs
+  CHECK(engine->stats().steps > 0);
+  CHECK(check::eventually([&] { return home(*engine); }, kPatience));
+  CHECK_THROWS(engine->start(kForever), "cannot start again after a worker failed: no progress");
+}
+
+TEST(a_worker_that_never_returns_is_left_behind_with_all_it_uses) {
+  const auto gate = Gate::make();
+  {
+    const auto engine = make_engine(hooked_clients({nothing,
+                                                    [=](int64_t step) {
+                                                      if (step == 7) gate->pass();
+                                                    }}),
+                                    impatient(kWatchdog));
+    engine->start(kForever);
+    CHECK(engine->wait(kPatience));
+    CHECK_EQUAL(engine->failure()->worker, 1);
+    CHECK_EQUAL(engine->failure()->message, "no progress for 1 seconds while waiting for the environment");
+  }
+  CHECK_EQUAL(HookedEnv::alive.load(), 2);  // the worker still stands on them
+  gate->open();
+  CHECK(check::eventually([] { return HookedEnv::alive == 0; }, kPatience));
+}
+
+TEST(a_destructor_does_not_wait_for_ever_for_a_worker_that_hangs) {
+  const auto gate = Gate::make();
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    const auto engine = make_engine(hooked_clients({[=](int64_t step) {
+                                      if (step == 3) gate->pass();
+                                    }}),
+                                    impatient(kWatchdog));
+    engine->start(kForever);
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::duration<double>(kPatience));
+  gate->open();
+  CHECK(check::eventually([] { return HookedEnv::alive == 0; }, kPatience));
+}
+
+TEST(a_reset_that_never_comes_says_so) {
+  const auto gate = Gate::make();
+  {
+    const auto engine = make_engine(hooked_clients({[=](int64_t) { gate->pass(); }}), impatient(kWatchdog));
+    engine->start(kForever);
+    CHECK(engine->wait(kPatience));
+    CHECK_EQUAL(engine->failure()->message, "no progress for 1 seconds while waiting for the first observation");
+  }
+  gate->open();
+  CHECK(check::eventually([] { return HookedEnv::alive == 0; }, kPatience));
+}
+
+TEST(a_slow_worker_is_not_given_up) {
+  // Ten pauses that together are longer than the watchdog waits, each far shorter.
+  const auto engine = make_engine(hooked_clients({[](int64_t step) {
+                                    if (step < 10) std::this_thread::sleep_for(std::chrono::milliseconds(150));
+                                  }}),
+                                  impatient(kWatchdog));
+  run_until(*engine, 100);
+}
+
+// What a run leaves as it was -------------------------------------------------------------------------------------
+
+TEST(the_intra_op_threads_of_torch_are_restored) {
+  torch_threads();  // LibTorch reads its setting once a thread, and must have done so before it is changed
+  void* set = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+  CHECK(set != nullptr);
+  reinterpret_cast<void (*)(int)>(set)(3);
+  CHECK_EQUAL(torch_threads(), 3);
+  auto engine = make_engine(fake_clients(2));
+  CHECK_EQUAL(torch_threads(), 3);
+  engine->start(kForever);
+  CHECK_EQUAL(torch_threads(), 1);
+  engine.reset();
+  CHECK_EQUAL(torch_threads(), 3);
+}
+
+TEST(runs_in_pieces_equal_one_run_of_one_worker) {
+  TrainConfig config = small_config();
+  config.learning_rate_decay = true;
+  config.total_steps = 1000;
+  const auto whole = make_engine(fake_clients(1), config), pieces = make_engine(fake_clients(1), config);
+  run_until(*whole, 1000);
+  for (const int64_t until : {1, 100, 101, 555, 1000}) run_until(*pieces, until);
+  CHECK_EQUAL(pieces->stats().steps, whole->stats().steps);
+  CHECK(parameters(*pieces) == parameters(*whole));
+  CHECK_EQUAL(whole->stats().learning_rate, 0.0);
+}
+
+TEST(a_saved_run_of_one_worker_continues_exactly) {
+  TrainConfig config = small_config();
+  config.optimizer = adam_config();
+  const auto original = make_engine(fake_clients(1), config);
+  run_until(*original, 503);
+  const Stats stats = original->stats();
+  std::vector<std::vector<float>> statistics;
+  std::vector<const float*> pointers;
+  for (size_t i = 0; i < original->statistic_names().size(); ++i) {
+    statistics.emplace_back(static_cast<size_t>(original->num_parameters()));
+    original->read_statistic(i, statistics.back().data());
+  }
+  for (const std::vector<float>& statistic : statistics) pointers.push_back(statistic.data());
+
+  config.seed = 99;  // all that the seed decides is in what was saved
+  const auto resumed = make_engine(fake_clients(1), config);
+  resumed->load(parameters(*original).data(), pointers, stats.steps, stats.updates, stats.episodes);
+  resumed->load_worker_state(0, original->worker_state(0));
+  CHECK(parameters(*resumed) == parameters(*original));
+  for (Engine* engine : {original.get(), resumed.get()}) run_until(*engine, 1200);
+  CHECK(parameters(*resumed) == parameters(*original));
+  CHECK_EQUAL(resumed->stats().steps, original->stats().steps);
+  CHECK_EQUAL(resumed->stats().updates, original->stats().updates);
+  CHECK_EQUAL(resumed->stats().episodes, original->stats().episodes);
+}
+
+TEST(a_worker_state_of_another_shape_is_refused) {
+  const auto two = make_engine(fake_clients(1, 2)), four = make_engine(fake_clients(1, 4));
+  run_until(*two, 10);
+  CHECK_THROWS(four->load_worker_state(0, two->worker_state(0)), "another number of environments");
+}
+
+// In the child of a fork the workers do not exist: forgetting them must neither hang nor crash.
+TEST(a_child_of_a_fork_can_forget_the_engine) {
+  auto engine = make_engine(fake_clients(2));
+  engine->start(kForever);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(30);
+    engine->abandon();
+    engine.reset();
+    _exit(17);
+  }
+  CHECK(child > 0);
+  int status = 0;
+  CHECK_EQUAL(waitpid(child, &status, 0), child);
+  CHECK(WIFEXITED(status));
+  CHECK_EQUAL(WEXITSTATUS(status), 17);
+  CHECK(engine->running());  // the parent's run goes on
+}
+
+}  // namespace
+}  // namespace a3c

@@ -1,0 +1,97 @@
+#include "run/stats.h"
+
+#include <cmath>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+namespace a3c {
+namespace {
+
+TEST(no_episode_has_no_mean) {
+  const EpisodeLog log;
+  CHECK_EQUAL(log.summary().episodes, 0);
+  CHECK(std::isnan(log.summary().mean_return));
+  CHECK(std::isnan(log.summary().mean_length));
+}
+
+TEST(the_means_are_over_the_last_100_episodes) {
+  EpisodeLog log;
+  log.add(3, 10);
+  log.add(-1, 20);
+  CHECK_CLOSE(log.summary().mean_return, 1, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length, 15, 1e-12);
+  for (int i = 0; i < 98; ++i) log.add(1, 15);
+  CHECK_CLOSE(log.summary().mean_return, 1, 1e-12);
+  for (int i = 0; i < 100; ++i) log.add(5, 50);
+  CHECK_CLOSE(log.summary().mean_return, 5, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length, 50, 1e-12);
+  log.add(105, 150);  // one of the fives goes
+  CHECK_CLOSE(log.summary().mean_return, 6, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length, 51, 1e-12);
+  CHECK_EQUAL(log.summary().episodes, 201);
+}
+
+TEST(a_resumed_run_goes_on_counting) {
+  EpisodeLog log;
+  log.set_count(40);
+  CHECK_EQUAL(log.summary().episodes, 40);
+  CHECK(std::isnan(log.summary().mean_return));
+  log.add(2, 3);
+  CHECK_EQUAL(log.summary().episodes, 41);
+  CHECK_CLOSE(log.summary().mean_return, 2, 1e-12);
+}
+
+TEST(an_update_log_keeps_the_last_100) {
+  UpdateLog log;
+  UpdateLog::Entry sum{};
+  CHECK_EQUAL(log.sum_into(sum), size_t{0});
+  for (int i = 1; i <= 250; ++i)
+    log.add({.policy_loss = 1.0 * i, .value_loss = 2.0 * i, .entropy = 3.0 * i, .valid = 1}, 4.0 * i);
+  CHECK_EQUAL(log.sum_into(sum), size_t{100});
+  const double expected = (151 + 250) * 50;
+  CHECK_CLOSE(sum.policy_loss, expected, 1e-9);
+  CHECK_CLOSE(sum.value_loss, 2 * expected, 1e-9);
+  CHECK_CLOSE(sum.entropy, 3 * expected, 1e-9);
+  CHECK_CLOSE(sum.grad_norm, 4 * expected, 1e-9);
+}
+
+TEST(sums_of_several_logs_add_up) {
+  UpdateLog one, two;
+  one.add({.policy_loss = 1, .valid = 1}, 10);
+  two.add({.policy_loss = 2, .valid = 1}, 20);
+  two.add({.policy_loss = 3, .valid = 1}, 30);
+  UpdateLog::Entry sum{};
+  CHECK_EQUAL(one.sum_into(sum) + two.sum_into(sum), size_t{3});
+  CHECK_CLOSE(sum.policy_loss, 6, 1e-12);
+  CHECK_CLOSE(sum.grad_norm, 60, 1e-12);
+}
+
+TEST(workers_write_while_others_read) {
+  EpisodeLog episodes;
+  UpdateLog updates;
+  constexpr int kThreads = 4, kEach = 2000;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([&] {
+      for (int j = 0; j < kEach; ++j) {
+        episodes.add(2, 7);
+        updates.add({.policy_loss = 3, .valid = 1}, 4);
+      }
+    });
+  bool whole = true;
+  for (int j = 0; j < kEach; ++j) {
+    const EpisodeLog::Summary summary = episodes.summary();
+    UpdateLog::Entry sum{};
+    const size_t count = updates.sum_into(sum);
+    whole &= summary.episodes == 0 || (summary.mean_return == 2 && summary.mean_length == 7);
+    whole &= sum.policy_loss == 3.0 * static_cast<double>(count) && sum.grad_norm == 4.0 * static_cast<double>(count);
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(whole);
+  CHECK_EQUAL(episodes.summary().episodes, int64_t{kThreads} * kEach);
+}
+
+}  // namespace
+}  // namespace a3c
