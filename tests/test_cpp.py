@@ -1,4 +1,4 @@
-"""Runs the C++ unit tests, one program a unit."""
+"""The C++ unit tests, one test here for each executable there."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cpp_build import build, units
+import sanitize
+
+UNITS = sorted(path.stem for path in (Path(__file__).parent / "cpp").glob("*_test.cc"))
 
 
-@pytest.fixture(scope="session")
-def programs() -> Path:
-    return build("cpp-tests")
-
-
-@pytest.mark.parametrize("unit", units())
-def test_unit(programs: Path, unit: str) -> None:
-    done = subprocess.run([programs / unit], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+@pytest.mark.parametrize("unit", UNITS)
+def test_unit(unit: str, cpp_tests: Path) -> None:
+    # ctest sets the environment of a test and ends it when it hangs.
+    command = sanitize.ctest(cpp_tests, "--tests-regex", f"^{unit}$")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -34,35 +34,46 @@ struct Registration {
   Registration(const char* name, void (*body)()) { tests().push_back({name, body}); }
 };
 
-template <typename... Parts>
-[[noreturn]] void fail(const char* file, int line, const Parts&... parts) {
-  std::ostringstream message;
-  message.precision(9);
-  message << file << ":" << line << ": ";
-  (message << ... << parts);
-  throw Failed{message.str()};
+// Out of line and cold: hundreds of checks expand to a comparison and a call.
+[[noreturn, gnu::noinline, gnu::cold]] inline void fail(const char* file, int line, const std::string& message) {
+  throw Failed{std::string(file) + ":" + std::to_string(line) + ": " + message};
+}
+
+template <typename T>
+[[gnu::noinline, gnu::cold]] std::string text_of(const T& value) {
+  std::ostringstream text;
+  text.precision(9);
+  text << value;
+  return text.str();
+}
+
+[[noreturn, gnu::noinline, gnu::cold]] inline void fail_equal(const char* file, int line, const char* expression,
+                                                              const std::string& actual, const std::string& expected) {
+  fail(file, line, std::string(expression) + " is " + actual + ", expected " + expected);
 }
 
 template <typename Actual, typename Expected>
-void equal(const char* file, int line, const char* text, const Actual& actual, const Expected& expected) {
-  if (!(actual == expected)) fail(file, line, text, " is ", actual, ", expected ", expected);
+void equal(const char* file, int line, const char* expression, const Actual& actual, const Expected& expected) {
+  if (!(actual == expected)) fail_equal(file, line, expression, text_of(actual), text_of(expected));
 }
 
 // |actual - expected| <= tolerance; a NaN is close to nothing.
-inline void close(const char* file, int line, const char* text, double actual, double expected, double tolerance) {
+[[gnu::noinline]] inline void close(const char* file, int line, const char* expression, double actual, double expected,
+                                    double tolerance) {
   if (!(std::abs(actual - expected) <= tolerance))
-    fail(file, line, text, " is ", actual, ", expected ", expected, " within ", tolerance);
+    fail_equal(file, line, expression, text_of(actual), text_of(expected) + " within " + text_of(tolerance));
 }
 
-inline void throws(const char* file, int line, const char* text, const char* part, const std::function<void()>& call) {
+[[gnu::noinline]] inline void throws(const char* file, int line, const char* expression, const char* part,
+                                     const std::function<void()>& call) {
   try {
     call();
   } catch (const std::exception& error) {
     if (std::string(error.what()).find(part) == std::string::npos)
-      fail(file, line, text, " threw \"", error.what(), "\", expected \"", part, "\" in it");
+      fail(file, line, std::string(expression) + " threw \"" + error.what() + "\", expected \"" + part + "\" in it");
     return;
   }
-  fail(file, line, text, " threw nothing, expected \"", part, "\"");
+  fail(file, line, std::string(expression) + " threw nothing, expected \"" + part + "\"");
 }
 
 // Waits until `condition`, at most `seconds`; whether it came.
@@ -105,9 +116,9 @@ inline int run(const std::string& part) {
   static void name();                                                 \
   static const a3c::check::Registration register_##name(#name, name); \
   static void name()
-#define CHECK(condition)                                                             \
-  do {                                                                               \
-    if (!(condition)) a3c::check::fail(__FILE__, __LINE__, #condition, " is false"); \
+#define CHECK(condition)                                                            \
+  do {                                                                              \
+    if (!(condition)) a3c::check::fail(__FILE__, __LINE__, #condition " is false"); \
   } while (false)
 #define CHECK_EQUAL(actual, expected) a3c::check::equal(__FILE__, __LINE__, #actual, actual, expected)
 #define CHECK_CLOSE(actual, expected, tolerance) \

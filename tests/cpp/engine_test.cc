@@ -111,7 +111,7 @@ void run_until(Engine& engine, int64_t steps) {
   engine.start(steps);
   CHECK(engine.wait(kPatience));
   CHECK(!engine.running());
-  if (const auto failure = engine.failure()) check::fail(__FILE__, __LINE__, "a worker failed: ", failure->message);
+  if (const auto failure = engine.failure()) check::fail(__FILE__, __LINE__, "a worker failed: " + failure->message);
 }
 
 std::vector<float> parameters(const Engine& engine) {

@@ -180,8 +180,9 @@ void check_endings(Pool& pool, const std::vector<Ending>& endings) {
     pool.answer<int32_t>("info:terminated", {0, ending.terminated, 0});
     const StepBatch& batch = receive(*client);
     if (batch.bootstraps[1] != ending.bootstraps || batch.episode_ended[1] != ending.episode_ended)
-      check::fail(__FILE__, __LINE__, ending.name, ": bootstraps ", int{batch.bootstraps[1]}, ", episode_ended ",
-                  int{batch.episode_ended[1]});
+      check::fail(__FILE__, __LINE__,
+                  std::string(ending.name) + ": bootstraps " + std::to_string(batch.bootstraps[1]) +
+                      ", episode_ended " + std::to_string(batch.episode_ended[1]));
     for (int other : {0, 2}) {  // nothing of it reaches the neighbours
       CHECK_EQUAL(int{batch.bootstraps[other]}, 1);
       CHECK_EQUAL(int{batch.episode_ended[other]}, 0);
