@@ -186,6 +186,15 @@ class Trainer:
         }
         return line
 
+    def stage_seconds(self) -> dict[str, float]:
+        """Where the workers' time has gone since the trainer was opened: seconds of all workers together, by stage.
+
+        In the order in which a worker passes through them, of finished rollouts; together they are the workers'
+        whole time. `wait_for_environment` is the time asleep while EnvPool's threads step.
+        """
+        seconds: dict[str, float] = self._require().stage_seconds()
+        return seconds
+
     @property
     def running(self) -> bool:
         """Whether any worker runs."""

@@ -31,3 +31,18 @@ def line(values: Mapping[str, float], path: Path, title: str, xlabel: str, ylabe
     axis.legend()
     axis.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
+
+
+def stack(values: Mapping[str, float], path: Path, title: str) -> None:
+    """One bar of all the values, the largest named; what is under a hundredth of the whole is not drawn by name."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    axis = figure.subplots()
+    whole = sum(values.values())
+    left = 0.0
+    for index, (name, value) in enumerate(values.items()):
+        label = f"{name} {value:.1f}" if value >= 0.01 * whole else None
+        axis.barh([0], [value], left=left, color=f"C{index % 10}", hatch="/" if index >= 10 else None, label=label)
+        left += value
+    axis.set(title=title, yticks=[], xlim=(0, whole))
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
+    figure.savefig(path, dpi=120)

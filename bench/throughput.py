@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Measures training throughput beside the ceiling of the environments alone."""
+class Settings:
+    """What is measured: the defaults where nothing else is said."""
 
     env_id: str = "Pong-v5"
     """EnvPool's name of the environment."""
@@ -38,6 +38,12 @@ class Arguments:
     """Environments of an update; the default, or all of a small worker's."""
     t_max: int | None = None
     """Steps of a rollout; the environment's default without it."""
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """Measures training throughput beside the ceiling of the environments alone."""
+
     rounds: int = 5
     """Rounds of each kind."""
     seconds: float = 8.0
@@ -46,7 +52,7 @@ class Arguments:
     """Print one JSON object."""
 
 
-def configure(args: Arguments) -> Config:
+def configure(args: Settings) -> Config:
     """The settings that are measured: the defaults where no flag says otherwise."""
     given = {
         name: getattr(args, name)

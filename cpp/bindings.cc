@@ -200,6 +200,14 @@ py::object engine_failure(const a3c::Engine& engine) {
   return py::make_tuple(failure->worker, failure->message);
 }
 
+py::dict stage_seconds(const a3c::Engine& engine) {
+  py::dict seconds;
+  const auto nanoseconds = engine.stage_nanoseconds();
+  for (int stage = 0; stage < a3c::kNumStages; ++stage)
+    if (nanoseconds[stage] > 0) seconds[a3c::stage_name(stage)] = 1e-9 * static_cast<double>(nanoseconds[stage]);
+  return seconds;
+}
+
 py::dict engine_stats(const a3c::Engine& engine) {
   const a3c::Stats s = engine.stats();
   return py::dict("steps"_a = s.steps, "updates"_a = s.updates, "skipped_updates"_a = s.skipped_updates,
@@ -428,6 +436,7 @@ PYBIND11_MODULE(a3c_fast_core, m) {
       .def_property_readonly("num_workers", &a3c::Engine::num_workers)
       .def_property_readonly("parameter_specs", [](const a3c::Engine& e) { return specs_of(e.parameter_specs()); })
       .def("stats", &engine_stats)
+      .def("stage_seconds", &stage_seconds)
       .def("parameters", &engine_parameters)
       .def("statistics", &engine_statistics)
       .def("load", &engine_load, py::kw_only(), "parameters"_a, "statistics"_a, "steps"_a, "updates"_a, "episodes"_a)

@@ -7,11 +7,12 @@ from a3c_fast.evaluate import evaluate
 
 
 def test_cartpole_is_learned_from_the_defaults() -> None:
-    config = Config(env_id="CartPole-v1", num_workers=1, total_steps=400_000, seed=1)
+    config = Config(env_id="CartPole-v1", num_workers=1, total_steps=600_000, seed=1)
     with Trainer(config) as trainer:
         trainer.run()
         result = evaluate(trainer.policy(), config, episodes=30)
-    assert result["mean_return"] >= 300  # a random policy makes 22
+    # A random policy makes 22. Seeds 1 to 6 made 452 to 488; the bar leaves room for another CPU's arithmetic.
+    assert result["mean_return"] >= 400
 
 
 def test_the_scripted_environment_is_learned() -> None:

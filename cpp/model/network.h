@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "config.h"
+#include "stages.h"
 
 namespace a3c {
 
@@ -32,7 +33,8 @@ class Network {
                                  const float* d_values) = 0;
 };
 
-// The fastest implementation for this model on this CPU; the environment variable A3C_FAST_ISA chooses another.
-std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs);
+// The fastest implementation for this model on this CPU; the environment variable A3C_FAST_ISA chooses another. It
+// laps `clock`, which must outlive it, at the end of each of its stages.
+std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock);
 
 }  // namespace a3c

@@ -214,6 +214,12 @@ Stats Engine::stats() const {
   return stats;
 }
 
+std::array<int64_t, kNumStages> Engine::stage_nanoseconds() const {
+  std::array<int64_t, kNumStages> sum{};
+  for (const auto& worker : state_->workers) worker->stages.sum_into(sum);
+  return sum;
+}
+
 int64_t Engine::num_parameters() const {
   return state_->shared.params.size();
 }

@@ -4,6 +4,7 @@
 // read_parameters() may be called from anywhere, at any time. No call takes the GIL.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -53,6 +54,8 @@ class Engine {
   std::optional<WorkerFailure> failure() const;
 
   Stats stats() const;
+  // Nanoseconds of all workers together by Stage, of finished rollouts since the engine was made.
+  std::array<int64_t, kNumStages> stage_nanoseconds() const;
   int num_workers() const { return static_cast<int>(state_->workers.size()); }
   const std::vector<ParameterSpec>& parameter_specs() const { return parameter_specs_; }
   int64_t num_parameters() const;

@@ -1,5 +1,6 @@
 #include "run/stats.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace a3c {
@@ -24,6 +25,16 @@ size_t UpdateLog::sum_into(Entry& sum) const {
     sum.grad_norm += entry.grad_norm;
   }
   return entries_.size();
+}
+
+void StageLog::set(const StageClock& clock) {
+  const std::lock_guard lock(mutex_);
+  std::copy_n(clock.nanoseconds, kNumStages, nanoseconds_.begin());
+}
+
+void StageLog::sum_into(std::array<int64_t, kNumStages>& nanoseconds) const {
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < nanoseconds.size(); ++i) nanoseconds[i] += nanoseconds_[i];
 }
 
 void EpisodeLog::add(double episode_return, int64_t length) {

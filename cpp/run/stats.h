@@ -1,12 +1,14 @@
 // What a run tells about itself while it runs: written by workers, merged by readers, stopping nobody.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <mutex>
 #include <vector>
 
 #include "learn/loss.h"
+#include "stages.h"
 
 namespace a3c {
 
@@ -27,6 +29,17 @@ class UpdateLog {
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;  // guarded by mutex_: a ring of at most kWindow
   size_t next_ = 0;             // guarded by mutex_
+};
+
+// Where a worker's time went, in rollouts that are finished.
+class StageLog {
+ public:
+  void set(const StageClock& clock);
+  void sum_into(std::array<int64_t, kNumStages>& nanoseconds) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::array<int64_t, kNumStages> nanoseconds_{};  // guarded by mutex_
 };
 
 // The finished episodes of all workers.

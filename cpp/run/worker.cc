@@ -31,6 +31,7 @@ void choose_actions(Worker& worker, int t) {
   for (int k = 0; k < rollout.num_envs; ++k)
     rollout.actions[rollout.at(t, k)] =
         categorical::sample(logits + k * rollout.num_actions, rollout.num_actions, worker.random.uniform());
+  lap(worker.clock, kSampleActions);
 }
 
 // Writes what came of the actions at t. Autoreset is next-step: after a done step the action is ignored, so that step
@@ -68,6 +69,7 @@ bool roll_out(Worker& worker, Shared& shared) {
   if (!worker.has_observation) {
     worker.activity = "waiting for the first observation";
     worker.env->recv(rollout.observation_row(0));
+    lap(worker.clock, kWaitForEnvironment);
     worker.has_observation = true;
   }
   for (int t = 0; t < rollout.t_max; ++t) {
@@ -79,7 +81,11 @@ bool roll_out(Worker& worker, Shared& shared) {
     choose_actions(worker, t);
     worker.activity = "waiting for the environment";
     worker.env->send(&rollout.actions[rollout.at(t)]);
-    record_step(worker, shared, t, worker.env->recv(rollout.observation_row(t + 1)));
+    lap(worker.clock, kSend);
+    const StepBatch batch = worker.env->recv(rollout.observation_row(t + 1));
+    lap(worker.clock, kWaitForEnvironment);
+    record_step(worker, shared, t, batch);
+    lap(worker.clock, kRecordStep);
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
   return true;
@@ -96,6 +102,7 @@ void compute_returns(Worker& worker, const TrainConfig& config) {
   else
     gae(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
         rollout.values.data(), config.gamma, config.gae_lambda, rollout.returns.data(), rollout.advantages.data());
+  lap(worker.clock, kReturns);
 }
 
 // Rows [first_env, first_env + count) of a time-major array.
@@ -125,6 +132,7 @@ void update(Worker& worker, Shared& shared, int first_env) {
       actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(), batch.values.data(),
                         batch.actions.data(), batch.advantages.data(), batch.returns.data(), batch.valid.data(), loss,
                         batch.d_logits.data(), batch.d_values.data());
+  lap(worker.clock, kLoss);
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;
   worker.network->compute_gradients(rollout.observations.data(), first_env, count, batch.d_logits.data(),
@@ -132,6 +140,7 @@ void update(Worker& worker, Shared& shared, int first_env) {
   double norm = 0;
   const float clip_scale =
       clip_by_global_norm(worker.network->gradients(), worker.network->size(), config.max_grad_norm, &norm);
+  lap(worker.clock, kClip);
   if (!std::isfinite(norm)) {
     shared.skipped_updates.fetch_add(1, std::memory_order_relaxed);
     if (++worker.skipped_in_a_row >= kMaxSkippedInARow)
@@ -142,6 +151,7 @@ void update(Worker& worker, Shared& shared, int first_env) {
   worker.skipped_in_a_row = 0;
   shared.params.push(worker.network->gradients(), clip_scale, shared.learning_rate(), worker.index, shared.num_workers);
   worker.updates.add(terms, norm);
+  lap(worker.clock, kPush);
 }
 
 }  // namespace
@@ -156,7 +166,7 @@ double Shared::learning_rate() const {
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)
     : index(index),
       env(std::move(client)),
-      network(make_network(model, train.t_max, env->spec().num_envs)),
+      network(make_network(model, train.t_max, env->spec().num_envs, clock)),
       rollout(train.t_max, env->spec()),
       random(worker_random(train.seed, static_cast<uint64_t>(index))),
       previous_done(env->spec().num_envs),
@@ -171,8 +181,10 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
 
 void run_worker(Worker& worker, Shared& shared) {
   Rollout& rollout = worker.rollout;
+  start(worker.clock);
   while (!shared.stop.load(std::memory_order_relaxed) && claim_rollout(shared, rollout.size())) {
     shared.params.pull(worker.network->parameters());
+    lap(worker.clock, kPull);
     worker.network->parameters_changed();
     if (!roll_out(worker, shared)) {
       shared.claimed -= rollout.size();
@@ -188,6 +200,7 @@ void run_worker(Worker& worker, Shared& shared) {
     const int64_t valid = std::count(rollout.valid.begin(), rollout.valid.end(), 1);
     shared.steps += valid;
     shared.claimed -= rollout.size() - valid;
+    worker.stages.set(worker.clock);
   }
 }
 

@@ -43,6 +43,7 @@ struct Worker {
 
   const int index;
   const std::unique_ptr<EnvClient> env;
+  StageClock clock{};  // of the worker's thread; `stages` holds what others may read
   const std::unique_ptr<Network> network;  // theta'
   Rollout rollout;
   Random random;
@@ -60,6 +61,7 @@ struct Worker {
   } update;
 
   UpdateLog updates;                      // its own mutex
+  StageLog stages;                        // its own mutex
   std::atomic<int64_t> heartbeat{0};      // atomic; moves with every environment step and every update
   std::atomic<const char*> activity{""};  // atomic; what a worker that is silent was doing
 };

@@ -28,7 +28,7 @@ struct Pair {
       for (int64_t i = 0; i < size; ++i) torch.parameters()[spec.offset + i] += normal(random);
     }
     fast = std::make_unique<a3c::ConvNet>(config, torch.parameter_specs(), torch.size(), t_max, num_envs,
-                                          *a3c::best_kernels());
+                                          *a3c::best_kernels(), clock);
     load();
     observations.resize(static_cast<size_t>(t_max + 1) * num_envs * kBytes);
     for (uint8_t& byte : observations) byte = static_cast<uint8_t>(random());
@@ -84,6 +84,7 @@ struct Pair {
   a3c::ModelConfig config;
   a3c::Replica torch;
   std::mt19937 random;
+  a3c::StageClock clock{};
   std::unique_ptr<a3c::ConvNet> fast;
   std::vector<uint8_t> observations;
 };

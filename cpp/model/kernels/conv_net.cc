@@ -69,8 +69,9 @@ T* ConvNet::allocate(int64_t count) {
 }
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
-                 int num_envs, const kernels::ConvNetKernels& kernels)
+                 int num_envs, const kernels::ConvNetKernels& kernels, StageClock& clock)
     : kernels_(kernels) {
+  state_.clock = &clock;
   state_.num_envs = num_envs;
   state_.t_max = t_max;
   state_.num_actions = config.num_actions;

@@ -25,7 +25,7 @@ class ConvNet final : public Network {
 
   // `specs`: the layout of the flat vectors, Replica's. `kernels`: of this CPU, see best_kernels().
   ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max, int num_envs,
-          const kernels::ConvNetKernels& kernels);
+          const kernels::ConvNetKernels& kernels, StageClock& clock);
 
   int64_t size() const override { return state_.size; }
   float* parameters() override { return parameters_; }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "stages.h"
+
 namespace a3c::kernels {
 
 // One convolution, after space-to-depth: stride 1, kernel rows of kw * channels contiguous floats.
@@ -33,6 +35,7 @@ struct ConvLayer {
 
 struct ConvNetState {
   static constexpr int kMaxLayers = 3;
+  StageClock* clock;
   int num_layers;
   ConvLayer layers[kMaxLayers];
   int num_envs, t_max, num_actions;
