@@ -43,7 +43,7 @@ struct Worker {
 
   const int index;
   const std::unique_ptr<EnvClient> env;
-  StageClock clock{};  // of the worker's thread; `stages` holds what others may read
+  StageClock clock{};                      // of the worker's thread; `stages` holds what others may read
   const std::unique_ptr<Network> network;  // theta'
   Rollout rollout;
   Random random;

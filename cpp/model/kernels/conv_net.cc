@@ -19,7 +19,9 @@ extern const ConvNetKernels kernels;
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr int kBlock = 16;  // samples whose feature gradients are computed together: their rows fit the first cache
+constexpr int kBlock = 16;      // samples whose feature gradients are computed together: their rows fit the first cache
+constexpr int kGroup = 4;       // samples that pass through the convolutions together: their tiles fit the second cache
+constexpr int kFirstGroup = 1;  // and through the first one
 
 const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
   for (const ParameterSpec& spec : specs)
@@ -98,9 +100,16 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.value_bias = find(specs, "value_head.bias").offset;
 
   const int64_t slots = int64_t{t_max + 1} * num_envs;
-  state_.image = allocate<float>(int64_t{21} * 21 * 64);
-  for (int i = 0; i < state_.num_layers; ++i)
-    state_.activations[i] = allocate<float>(slots * state_.layers[i].activation_size);
+  int64_t tile_inputs = 0, tile_outputs = 0;
+  for (int i = 0; i < state_.num_layers; ++i) {
+    const kernels::ConvLayer& layer = state_.layers[i];
+    state_.activations[i] = allocate<float>(slots * layer.activation_size);
+    tile_inputs = std::max(tile_inputs, layer.points * layer.input_stride);
+    tile_outputs = std::max(tile_outputs, layer.points * layer.output_stride);
+  }
+  state_.cells = allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
+  state_.tile_inputs = allocate<float>(tile_inputs);
+  state_.tile_outputs = allocate<float>(tile_outputs);
   state_.hidden_activations = allocate<float>(slots * state_.hidden);
   state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.fc_packed_back = allocate<float>(int64_t{state_.hidden} * state_.features);
@@ -109,7 +118,7 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
 }
 
-// Appends a convolution whose kernel is `factor` cells wide and high and whose stride is `factor`... in cells, 1.
+// Appends a convolution whose stride is `factor`: after space-to-depth by `factor` its stride is 1.
 void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor) {
   const int index = state_.num_layers++;
   factors_[index] = factor;
@@ -123,7 +132,6 @@ void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, 
   layer.out_height = layer.out_width = layer.in_height - layer.kernel + 1;
   layer.out_channels = static_cast<int>(weight.shape[0]);
   layer.depth = layer.kernel * layer.kernel * layer.channels;
-  layer.padded_width = layer.out_width + 2 * (layer.kernel - 1);
   layer.activation_size = int64_t{layer.out_height} * layer.out_width * layer.out_channels;
   layer.weight_offset = weight.offset;
   layer.bias_offset = bias.offset;
@@ -142,50 +150,55 @@ void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, 
     const int x = tap % layer.kernel * factor + cell % factor;
     layer.weight_map[k] = (y * full_kernel + x) * full_channels + channel;
   }
-  layer.packed = allocate<float>(int64_t{layer.depth} * layer.out_channels);
-  layer.packed_back = allocate<float>(int64_t{layer.depth} * layer.out_channels);
-  layer.weight_gradient = allocate<float>(int64_t{layer.depth} * layer.out_channels);
-  layer.output_gradient = allocate<float>(int64_t{layer.padded_width} * layer.padded_width * layer.out_channels);
+
+  const int64_t weights = int64_t{layer.channels} * layer.out_channels;
+  if (layer.kernel == 2) {
+    const int tile = index == 0 ? 5 : 3;  // divides 20 and 9
+    layer.group = index == 0 ? kFirstGroup : kGroup;
+    layer.tiles = layer.out_height / tile * (layer.out_width / tile);
+    layer.points = (tile + 1) * (tile + 1);
+    // A line more than the rows: else all points of a tile would fall into the same set of the first-level cache.
+    layer.input_stride = int64_t{layer.group} * layer.tiles * layer.channels + 16;
+    layer.output_stride = int64_t{layer.group} * layer.tiles * layer.out_channels + 16;
+    layer.transformed = allocate<float>(layer.points * weights);
+    layer.transformed_gradient = allocate<float>(layer.points * weights);
+    if (index > 0) layer.transformed_back = allocate<float>(layer.points * weights);
+  } else {
+    layer.group = kGroup;
+    layer.padded_width = layer.out_width + 2 * (layer.kernel - 1);
+    layer.packed = allocate<float>(layer.depth * int64_t{layer.out_channels});
+    layer.packed_back = allocate<float>(layer.depth * int64_t{layer.out_channels});
+    layer.weight_gradient = allocate<float>(layer.depth * int64_t{layer.out_channels});
+    layer.padded_gradient = allocate<float>(int64_t{layer.padded_width} * layer.padded_width * layer.out_channels);
+  }
 }
 
 // Where each layer reads and writes.
 void ConvNet::link_layers() {
+  state_.group = kGroup;
   for (int i = 0; i < state_.num_layers; ++i) {
     kernels::ConvLayer& layer = state_.layers[i];
     const int positions = layer.out_height * layer.out_width;
-    layer.input_offset = allocate<int32_t>(positions);
     layer.output_offset = allocate<int32_t>(positions);
-    layer.padded_offset = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width);
-    layer.input_gradient_offset = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width);
-    layer.channel_gradient_offset = allocate<int32_t>(layer.channels);
     for (int p = 0; p < positions; ++p) {
-      const int y = p / layer.out_width;
-      const int x = p % layer.out_width;
-      layer.input_offset[p] = (y * layer.in_width + x) * layer.channels;
       layer.output_offset[p] = p * layer.out_channels;
       if (i + 1 < state_.num_layers) {
         const kernels::ConvLayer& next = state_.layers[i + 1];
         const int f = factors_[i + 1];
+        const int y = p / layer.out_width;
+        const int x = p % layer.out_width;
         layer.output_offset[p] =
             (y / f * next.in_width + x / f) * next.channels + (y % f * f + x % f) * layer.out_channels;
       }
     }
+    if (i + 1 < state_.num_layers) layer.output_gradient = allocate<float>(kGroup * layer.activation_size);
+    if (layer.kernel == 2) continue;
+    layer.input_offset = allocate<int32_t>(positions);
+    layer.padded_offset = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width);
+    for (int p = 0; p < positions; ++p)
+      layer.input_offset[p] = (p / layer.out_width * layer.in_width + p % layer.out_width) * layer.channels;
     for (int p = 0; p < layer.in_height * layer.in_width; ++p)
       layer.padded_offset[p] = (p / layer.in_width * layer.padded_width + p % layer.in_width) * layer.out_channels;
-    if (i == 0) continue;
-    const kernels::ConvLayer& below = state_.layers[i - 1];
-    const int f = factors_[i];
-    const int border = below.kernel - 1;
-    for (int p = 0; p < layer.in_height * layer.in_width; ++p) {
-      const int y = p / layer.in_width * f + border;
-      const int x = p % layer.in_width * f + border;
-      layer.input_gradient_offset[p] = (y * below.padded_width + x) * below.out_channels;
-    }
-    for (int c = 0; c < layer.channels; ++c) {
-      const int cell = c / below.out_channels;
-      layer.channel_gradient_offset[c] =
-          (cell / f * below.padded_width + cell % f) * below.out_channels + c % below.out_channels;
-    }
   }
 }
 

@@ -1,4 +1,6 @@
 // The kernels of ConvNet for x86-64-v3: 16 registers of 8 floats.
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
 

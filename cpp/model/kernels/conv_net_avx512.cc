@@ -1,4 +1,6 @@
 // The kernels of ConvNet for x86-64-v4: 32 registers of 16 floats. Nothing but ConvNet's dispatch may call into here.
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
 

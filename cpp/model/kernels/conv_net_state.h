@@ -8,29 +8,36 @@
 
 namespace a3c::kernels {
 
-// One convolution, after space-to-depth: stride 1, kernel rows of kw * channels contiguous floats.
+// One convolution, after space-to-depth: stride 1, cells of `channels` contiguous floats.
 struct ConvLayer {
   int in_height, in_width, channels;  // of the input, in cells of the space-to-depth layout
   int kernel;                         // height and width of the kernel, in cells
   int out_height, out_width, out_channels;
-  int depth;                // kernel * kernel * channels: the inner dimension of the forward product
-  int padded_width;         // of the output gradient, which has kernel - 1 zeros on every side
+  int depth;                // kernel * kernel * channels: the inner dimension of the direct product
   int64_t activation_size;  // floats of the output
+  int group;                // samples that pass through the layer together, at most
 
   int64_t weight_offset, bias_offset;  // in the flat vector
   float weight_scale;                  // 1/255 in the first layer, which reads bytes as they are
-  int32_t* weight_map;                 // [depth] from the packed order to the order of the flat vector
-  int32_t* input_offset;               // [positions] where a window begins in the input
-  int32_t* output_offset;              // [positions] where its output goes: the next layer's layout
-  int32_t* gradient_offset;            // [positions] where its window of the padded gradient begins
-  int32_t* input_gradient_offset;      // [input positions] where the gradient of an input cell goes, channel 0 ...
-  int32_t* channel_gradient_offset;    // [channels] ... and how far from there the gradient of a channel lies
-  int32_t* padded_offset;              // [input positions] where the window of an input cell begins in the gradient
+  int32_t* weight_map;                 // [depth] from (kernel row, kernel column, channel) to the flat vector's order
+  int32_t* output_offset;              // [positions] where an output goes: the next layer's layout
+  float* output_gradient;              // [net.group][activation_size] in the layout of the activations; null in the
+                                       // last layer, whose gradients come from the fully connected layer
 
+  // Layers with 2 x 2 kernels, see winograd.inc.
+  int tiles, points;                      // tiles of an image, products of a tile
+  int64_t input_stride, output_stride;    // floats from one point to the next in net.tile_inputs and tile_outputs
+  float *transformed, *transformed_back;  // U and its transpose, in panels
+  float* transformed_gradient;            // dU, in the layout of U
+
+  // The layer with a 3 x 3 kernel, see direct.inc.
+  int padded_width;        // of the padded gradient, which has kernel - 1 zeros on every side
+  int32_t* input_offset;   // [positions] where a window begins in the input
+  int32_t* padded_offset;  // [input positions] where the window of an input cell begins in the padded gradient
   float* packed;           // [out_channels / panel][depth][panel]: forward
   float* packed_back;      // [channels / panel][kernel * kernel * out_channels][panel]: input gradient
-  float* weight_gradient;  // [out_channels][depth], packed order, summed over samples
-  float* output_gradient;  // [padded height][padded width][out_channels], one sample, its border always zero
+  float* weight_gradient;  // [out_channels][depth], summed over samples
+  float* padded_gradient;  // [padded height][padded width][out_channels], one sample, its border always zero
 };
 
 struct ConvNetState {
@@ -46,7 +53,10 @@ struct ConvNetState {
   float* gradients;                                                                  // flat
   int64_t size;                                                                      // of both
 
-  float* image;                    // [21][21][64]: one observation, space-to-depth, as floats 0 .. 255
+  int group;                       // samples that pass through the convolutions together, at most
+  uint8_t* cells;                  // [layers[0].group][21][21][64]: observations after space-to-depth
+  float* tile_inputs;              // V of one layer and group, [points][tiles of the group][channels]
+  float* tile_outputs;             // M likewise, [points][tiles of the group][out_channels]
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
   float* fc_packed;                // [slice][hidden / panel][features / slices][panel]
@@ -58,7 +68,6 @@ struct ConvNetState {
 
 // The three operations, for one instruction set.
 struct ConvNetKernels {
-  int panel_small, panel_large;  // columns of a panel for products with 16 columns, and for wider ones
   void (*load)(ConvNetState&);
   void (*act)(ConvNetState&, int t, const uint8_t* observations, float* logits, float* values);
   void (*backward)(ConvNetState&, const uint8_t* observations, int first_env, int count, const float* d_logits,
