@@ -20,6 +20,7 @@ const char* stage_name(int stage) {
       "conv1_forward",
       "conv2_forward",
       "conv3_forward",
+      "keep_activations",
       "fc_forward",
       "heads_forward",
       "autograd_forward",

@@ -15,6 +15,7 @@ enum Stage : int {
   kConv1Forward,
   kConv2Forward,
   kConv3Forward,
+  kKeepActivations,  // for the backward pass
   kFcForward,
   kHeadsForward,
   kAutogradForward,  // of networks without kernels of our own: all of the above at once

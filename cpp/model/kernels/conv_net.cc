@@ -104,6 +104,7 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   for (int i = 0; i < state_.num_layers; ++i) {
     const kernels::ConvLayer& layer = state_.layers[i];
     state_.activations[i] = allocate<float>(slots * layer.activation_size);
+    state_.current[i] = allocate<float>((i + 1 < state_.num_layers ? kGroup : num_envs) * layer.activation_size);
     tile_inputs = std::max(tile_inputs, layer.points * layer.input_stride);
     tile_outputs = std::max(tile_outputs, layer.points * layer.output_stride);
   }

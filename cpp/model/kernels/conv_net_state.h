@@ -57,7 +57,8 @@ struct ConvNetState {
   uint8_t* cells;                  // [layers[0].group][21][21][64]: observations after space-to-depth
   float* tile_inputs;              // V of one layer and group, [points][tiles of the group][channels]
   float* tile_outputs;             // M likewise, [points][tiles of the group][out_channels]
-  float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]
+  float* current[kMaxLayers];      // [group][activation_size], of the last layer [num_envs][...]: of the step at hand
+  float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
   float* fc_packed;                // [slice][hidden / panel][features / slices][panel]
   float* fc_packed_back;           // [features / panel][hidden][panel]
