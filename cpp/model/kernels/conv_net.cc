@@ -115,6 +115,12 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.fc_packed_back = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.hidden_gradient = allocate<float>(slots * state_.hidden);
+  const int64_t samples = int64_t{t_max} * num_envs;
+  state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock + 1);
+  state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock + 1);
+  state_.active_count = allocate<int32_t>(state_.hidden);
+  state_.panel = allocate<float>(int64_t{kernels::kSampleBlock} * 128);
+  state_.slots = allocate<int64_t>(samples);
   state_.block = kBlock;
   state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
 }

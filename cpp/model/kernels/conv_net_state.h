@@ -8,6 +8,8 @@
 
 namespace a3c::kernels {
 
+constexpr int kSampleBlock = 80;  // samples whose features, 64 at a time, fit the first cache: 20 KB
+
 // One convolution, after space-to-depth: stride 1, cells of `channels` contiguous floats.
 struct ConvLayer {
   int in_height, in_width, channels;  // of the input, in cells of the space-to-depth layout
@@ -63,6 +65,11 @@ struct ConvNetState {
   float* fc_packed;                // [slice][hidden / panel][features / slices][panel]
   float* fc_packed_back;           // [features / panel][hidden][panel]
   float* hidden_gradient;          // [t_max * num_envs][hidden]
+  int32_t* active_samples;         // [hidden][kSampleBlock]: see dense.inc
+  float* active_gradients;         // the same
+  int32_t* active_count;           // [hidden]
+  float* panel;                    // [kSampleBlock][at most 128]
+  int64_t* slots;                  // [t_max * num_envs]: where the activations of an update's samples lie
   float* feature_gradient;         // [block][features]
   int block;                       // samples whose feature gradients are computed together, at most
 };
