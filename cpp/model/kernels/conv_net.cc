@@ -116,9 +116,13 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.fc_packed_back = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.hidden_gradient = allocate<float>(slots * state_.hidden);
   const int64_t samples = int64_t{t_max} * num_envs;
-  state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock + 1);
-  state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock + 1);
-  state_.active_count = allocate<int32_t>(state_.hidden);
+  state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
+  state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock);
+  state_.active_samples_count = allocate<int32_t>(state_.hidden);
+  const int unit_blocks = state_.hidden / kernels::kUnitBlock;
+  state_.active_units = allocate<int32_t>(samples * state_.hidden + 1);
+  state_.active_values = allocate<float>(samples * state_.hidden + 1);
+  state_.active_units_count = allocate<int32_t>(samples * unit_blocks);
   state_.panel = allocate<float>(int64_t{kernels::kSampleBlock} * 128);
   state_.slots = allocate<int64_t>(samples);
   state_.block = kBlock;

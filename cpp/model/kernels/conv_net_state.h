@@ -8,6 +8,7 @@
 
 namespace a3c::kernels {
 
+constexpr int kUnitBlock = 128;   // hidden units whose weights to a panel of 32 inputs fit the first cache: 16 KB
 constexpr int kSampleBlock = 80;  // samples whose features, 64 at a time, fit the first cache: 20 KB
 
 // One convolution, after space-to-depth: stride 1, cells of `channels` contiguous floats.
@@ -63,11 +64,14 @@ struct ConvNetState {
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
   float* fc_packed;                // [slice][hidden / panel][features / slices][panel]
-  float* fc_packed_back;           // [features / panel][hidden][panel]
+  float* fc_packed_back;           // [features / 32][hidden][32]
   float* hidden_gradient;          // [t_max * num_envs][hidden]
   int32_t* active_samples;         // [hidden][kSampleBlock]: see dense.inc
   float* active_gradients;         // the same
-  int32_t* active_count;           // [hidden]
+  int32_t* active_samples_count;   // [hidden]
+  int32_t* active_units;           // [t_max * num_envs][hidden / kUnitBlock][kUnitBlock]
+  float* active_values;            // the same
+  int32_t* active_units_count;     // [t_max * num_envs][hidden / kUnitBlock]
   float* panel;                    // [kSampleBlock][at most 128]
   int64_t* slots;                  // [t_max * num_envs]: where the activations of an update's samples lie
   float* feature_gradient;         // [block][features]
