@@ -119,6 +119,9 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
   state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock);
   state_.active_samples_count = allocate<int32_t>(state_.hidden);
+  state_.active_features = allocate<int32_t>(int64_t{num_envs} * state_.features + 1);
+  state_.active_feature_values = allocate<float>(int64_t{num_envs} * state_.features + 1);
+  state_.active_features_count = allocate<int32_t>(int64_t{num_envs} * 16);
   const int unit_blocks = state_.hidden / kernels::kUnitBlock;
   state_.active_units = allocate<int32_t>(samples * state_.hidden + 1);
   state_.active_values = allocate<float>(samples * state_.hidden + 1);

@@ -63,9 +63,12 @@ struct ConvNetState {
   float* current[kMaxLayers];      // [group][activation_size], of the last layer [num_envs][...]: of the step at hand
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
-  float* fc_packed;                // [slice][hidden / panel][features / slices][panel]
+  float* fc_packed;                // [slice][hidden / 32][features / slices][32]
   float* fc_packed_back;           // [features / 32][hidden][32]
   float* hidden_gradient;          // [t_max * num_envs][hidden]
+  int32_t* active_features;        // [num_envs][slice][features / slices]
+  float* active_feature_values;    // the same
+  int32_t* active_features_count;  // [num_envs][slice]
   int32_t* active_samples;         // [hidden][kSampleBlock]: see dense.inc
   float* active_gradients;         // the same
   int32_t* active_samples_count;   // [hidden]
