@@ -165,26 +165,21 @@ void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, 
     layer.weight_map[k] = (y * full_kernel + x) * full_channels + channel;
   }
 
+  constexpr int kTiles[] = {5, 3, 4};  // divides 20, divides 9, leaves 1 of 8 beyond 7
+  const int tile = kTiles[index];
+  const int tiles_across = (layer.out_width + tile - 1) / tile;
+  layer.group = index == 0 ? kFirstGroup : kGroup;
+  layer.tiles = tiles_across * tiles_across;
+  layer.points = (tile + layer.kernel - 1) * (tile + layer.kernel - 1);
+  // The tiles beyond the outputs read cells beyond the inputs, which are zero.
+  layer.in_height = layer.in_width = tiles_across * tile + layer.kernel - 1;
+  // A line more than the rows: else all points of a tile would fall into the same set of the first-level cache.
+  layer.input_stride = int64_t{layer.group} * layer.tiles * layer.channels + 16;
+  layer.output_stride = int64_t{layer.group} * layer.tiles * layer.out_channels + 16;
   const int64_t weights = int64_t{layer.channels} * layer.out_channels;
-  if (layer.kernel == 2) {
-    const int tile = index == 0 ? 5 : 3;  // divides 20 and 9
-    layer.group = index == 0 ? kFirstGroup : kGroup;
-    layer.tiles = layer.out_height / tile * (layer.out_width / tile);
-    layer.points = (tile + 1) * (tile + 1);
-    // A line more than the rows: else all points of a tile would fall into the same set of the first-level cache.
-    layer.input_stride = int64_t{layer.group} * layer.tiles * layer.channels + 16;
-    layer.output_stride = int64_t{layer.group} * layer.tiles * layer.out_channels + 16;
-    layer.transformed = allocate<float>(layer.points * weights);
-    layer.transformed_gradient = allocate<float>(layer.points * weights);
-    if (index > 0) layer.transformed_back = allocate<float>(layer.points * weights);
-  } else {
-    layer.group = kGroup;
-    layer.padded_width = layer.out_width + 2 * (layer.kernel - 1);
-    layer.packed = allocate<float>(layer.depth * int64_t{layer.out_channels});
-    layer.packed_back = allocate<float>(layer.depth * int64_t{layer.out_channels});
-    layer.weight_gradient = allocate<float>(layer.depth * int64_t{layer.out_channels});
-    layer.padded_gradient = allocate<float>(int64_t{layer.padded_width} * layer.padded_width * layer.out_channels);
-  }
+  layer.transformed = allocate<float>(layer.points * weights);
+  layer.transformed_gradient = allocate<float>(layer.points * weights);
+  if (index > 0) layer.transformed_back = allocate<float>(layer.points * weights);
 }
 
 // Where each layer reads and writes.
@@ -205,14 +200,11 @@ void ConvNet::link_layers() {
             (y / f * next.in_width + x / f) * next.channels + (y % f * f + x % f) * layer.out_channels;
       }
     }
-    if (i + 1 < state_.num_layers) layer.output_gradient = allocate<float>(kGroup * layer.activation_size);
-    if (layer.kernel == 2) continue;
-    layer.input_offset = allocate<int32_t>(positions);
-    layer.padded_offset = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width);
-    for (int p = 0; p < positions; ++p)
-      layer.input_offset[p] = (p / layer.out_width * layer.in_width + p % layer.out_width) * layer.channels;
-    for (int p = 0; p < layer.in_height * layer.in_width; ++p)
-      layer.padded_offset[p] = (p / layer.in_width * layer.padded_width + p % layer.in_width) * layer.out_channels;
+    if (i + 1 < state_.num_layers) {
+      const kernels::ConvLayer& next = state_.layers[i + 1];
+      layer.activation_size = int64_t{next.in_height} * next.in_width * next.channels;
+      layer.output_gradient = allocate<float>(kGroup * layer.activation_size);
+    }
   }
 }
 

@@ -27,20 +27,11 @@ struct ConvLayer {
   float* output_gradient;              // [net.group][activation_size] in the layout of the activations; null in the
                                        // last layer, whose gradients come from the fully connected layer
 
-  // Layers with 2 x 2 kernels, see winograd.inc.
+  // See winograd.inc.
   int tiles, points;                      // tiles of an image, products of a tile
   int64_t input_stride, output_stride;    // floats from one point to the next in net.tile_inputs and tile_outputs
   float *transformed, *transformed_back;  // U and its transpose, in panels
   float* transformed_gradient;            // dU, in the layout of U
-
-  // The layer with a 3 x 3 kernel, see direct.inc.
-  int padded_width;        // of the padded gradient, which has kernel - 1 zeros on every side
-  int32_t* input_offset;   // [positions] where a window begins in the input
-  int32_t* padded_offset;  // [input positions] where the window of an input cell begins in the padded gradient
-  float* packed;           // [out_channels / panel][depth][panel]: forward
-  float* packed_back;      // [channels / panel][kernel * kernel * out_channels][panel]: input gradient
-  float* weight_gradient;  // [out_channels][depth], summed over samples
-  float* padded_gradient;  // [padded height][padded width][out_channels], one sample, its border always zero
 };
 
 struct ConvNetState {
