@@ -1,5 +1,7 @@
 #include "model/kernels/conv_net.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -18,7 +20,7 @@ extern const ConvNetKernels kernels;
 
 namespace {
 
-constexpr int64_t kAlignment = 64;
+constexpr size_t kAlignment = 64;
 constexpr int kBlock = 16;      // samples whose feature gradients are computed together: their rows fit the first cache
 constexpr int kGroup = 4;       // samples that pass through the convolutions together: their tiles fit the second cache
 constexpr int kFirstGroup = 1;  // and through the first one
@@ -58,14 +60,23 @@ bool ConvNet::supports(const ModelConfig& config) {
 }
 
 void ConvNet::Free::operator()(void* memory) const {
-  ::operator delete(memory, std::align_val_t{kAlignment});
+  std::free(memory);
 }
 
+// Zeros, in huge pages where they fill some and the system has them: the backward pass walks down the columns of the
+// fully connected layer's weights, whose rows are 10 KB apart.
 template <typename T>
 T* ConvNet::allocate(int64_t count) {
-  const auto bytes = static_cast<size_t>(count) * sizeof(T);
-  void* memory = ::operator new(bytes, std::align_val_t{kAlignment});
+  constexpr size_t kHugePage = size_t{2} << 20;
+  auto bytes = static_cast<size_t>(count) * sizeof(T);
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  bytes = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, bytes);
+  if (!memory) throw std::bad_alloc();
   memory_.emplace_back(memory);
+#if defined(MADV_HUGEPAGE)
+  if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
   std::memset(memory, 0, bytes);
   return static_cast<T*>(memory);
 }
@@ -91,6 +102,7 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
 
   const kernels::ConvLayer& last = state_.layers[state_.num_layers - 1];
   state_.features = static_cast<int>(last.activation_size);
+  state_.slice = paper ? 144 : 224;  // of 2592 or 3136
   state_.hidden = static_cast<int>(find(specs, "fc1.bias").shape[0]);
   state_.fc_weight = find(specs, "fc1.weight").offset;
   state_.fc_bias = find(specs, "fc1.bias").offset;
@@ -113,7 +125,6 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.tile_outputs = allocate<float>(tile_outputs);
   state_.hidden_activations = allocate<float>(slots * state_.hidden);
   state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
-  state_.fc_packed_back = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.hidden_gradient = allocate<float>(slots * state_.hidden);
   const int64_t samples = int64_t{t_max} * num_envs;
   state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
@@ -121,7 +132,7 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.active_samples_count = allocate<int32_t>(state_.hidden);
   state_.active_features = allocate<int32_t>(int64_t{num_envs} * state_.features + 1);
   state_.active_feature_values = allocate<float>(int64_t{num_envs} * state_.features + 1);
-  state_.active_features_count = allocate<int32_t>(int64_t{num_envs} * 16);
+  state_.active_features_count = allocate<int32_t>(int64_t{num_envs} * state_.features / state_.slice);
   const int unit_blocks = state_.hidden / kernels::kUnitBlock;
   state_.active_units = allocate<int32_t>(samples * state_.hidden + 1);
   state_.active_values = allocate<float>(samples * state_.hidden + 1);

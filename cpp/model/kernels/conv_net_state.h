@@ -40,8 +40,9 @@ struct ConvNetState {
   int num_layers;
   ConvLayer layers[kMaxLayers];
   int num_envs, t_max, num_actions;
-  int features;                                                                      // of the last convolution
-  int hidden;                                                                        // of the fully connected layer
+  int features;  // of the last convolution
+  int slice;   // of the features whose weights to a panel of 32 units fit the first cache, in forward; a multiple of 16
+  int hidden;  // of the fully connected layer
   int64_t fc_weight, fc_bias, policy_weight, policy_bias, value_weight, value_bias;  // in the flat vector
   const float* parameters;                                                           // flat
   float* gradients;                                                                  // flat
@@ -54,12 +55,11 @@ struct ConvNetState {
   float* current[kMaxLayers];      // [group][activation_size], of the last layer [num_envs][...]: of the step at hand
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
-  float* fc_packed;                // [slice][hidden / 32][features / slices][32]
-  float* fc_packed_back;           // [features / 32][hidden][32]
+  float* fc_packed;                // [slices][hidden / 32][slice][32]
   float* hidden_gradient;          // [t_max * num_envs][hidden]
-  int32_t* active_features;        // [num_envs][slice][features / slices]
+  int32_t* active_features;        // [num_envs][features]
   float* active_feature_values;    // the same
-  int32_t* active_features_count;  // [num_envs][slice]
+  int32_t* active_features_count;  // [num_envs][slices]
   int32_t* active_samples;         // [hidden][kSampleBlock]: see dense.inc
   float* active_gradients;         // the same
   int32_t* active_samples_count;   // [hidden]
