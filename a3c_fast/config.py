@@ -15,6 +15,7 @@ from a3c_fast.errors import ConfigError
 ModelName = Literal["paper", "nature", "mlp"]
 OptimizerName = Literal["rmsprop", "adam"]
 PrecisionName = Literal["auto", "fp32"]
+PresetName = Literal["default", "paper"]
 
 # A field whose default depends on the kind of environment; `FAMILY_DEFAULTS` holds the values.
 _BY_FAMILY: Any = None
@@ -22,9 +23,12 @@ _BY_FAMILY: Any = None
 FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
         "total_steps": 10_000_000,
+        "num_workers": 0,
         "envs_per_worker": 16,
         "envs_per_update": 4,
         "t_max": 20,
+        "update_epochs": 1,
+        "normalize_advantages": False,
         "model": "paper",
         "optimizer": "adam",
         "learning_rate": 5e-4,
@@ -33,6 +37,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "entropy_coef": 0.01,
         "value_coef": 0.25,
         "max_grad_norm": 0.5,
+        "optimizer_eps": 1e-5,
         "frame_skip": 4,
         "stack_num": 4,
         "noop_max": 30,
@@ -41,9 +46,12 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
     },
     "classic_control": {
         "total_steps": 1_000_000,
+        "num_workers": 0,
         "envs_per_worker": 8,
         "envs_per_update": 8,
         "t_max": 32,
+        "update_epochs": 1,
+        "normalize_advantages": False,
         "model": "mlp",
         "optimizer": "adam",
         "learning_rate": 2e-3,
@@ -52,6 +60,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "entropy_coef": 0.01,
         "value_coef": 0.05,
         "max_grad_norm": 10.0,
+        "optimizer_eps": 1e-5,
         "frame_skip": 1,
         "stack_num": 1,
         "noop_max": 0,
@@ -60,6 +69,32 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
     },
 }
 FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": FAMILY_DEFAULTS["classic_control"]}
+
+# What a preset says instead of the defaults of the family.
+PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
+    "default": {},
+    # Mnih et al. 2016, section 8: 16 threads with one environment each, an update every 5 steps, shared RMSProp with
+    # decay 0.99, a learning rate that falls to 0, gamma 0.99, beta 0.01. What the paper leaves open is as in later
+    # implementations: learning rate 7e-4 (the paper searched 1e-4 to 1e-2), half the squared value error, eps 0.1 and
+    # norm 40 for the sum of the gradients over the 5 samples. Ours is their mean, so that eps is 0.1 / 25 and the norm
+    # 40 / 5: the steps are the same.
+    "paper": {
+        "num_workers": 16,
+        "envs_per_worker": 1,
+        "envs_per_update": 1,
+        "t_max": 5,
+        "update_epochs": 1,
+        "normalize_advantages": False,
+        "optimizer": "rmsprop",
+        "learning_rate": 7e-4,
+        "gamma": 0.99,
+        "gae_lambda": 1.0,
+        "entropy_coef": 0.01,
+        "value_coef": 0.5,
+        "max_grad_norm": 8.0,
+        "optimizer_eps": 0.004,
+    },
+}
 
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
 _ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
@@ -77,9 +112,11 @@ class Config:
 
     env_id: str = "Pong-v5"
     """EnvPool's name of the environment: an Atari game or a classic control task with discrete actions."""
+    preset: PresetName = "default"
+    """Where the other defaults come from: `default`, or `paper` for the settings of Mnih et al. 2016."""
     total_steps: int = _BY_FAMILY
     """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
-    num_workers: int = 0
+    num_workers: int = _BY_FAMILY
     """Worker threads; 0 takes one for every core that the process may use."""
     envs_per_worker: int = _BY_FAMILY
     """Environments that a worker steps together (K); 1 is the A3C of the paper."""
@@ -87,6 +124,12 @@ class Config:
     """Environments whose samples make one update of the shared parameters; divides `envs_per_worker`."""
     t_max: int = _BY_FAMILY
     """Steps of each environment in a rollout."""
+    update_epochs: int = _BY_FAMILY
+    """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio."""
+    clip_coef: float = 0.2
+    """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
+    normalize_advantages: bool = _BY_FAMILY
+    """Scale the advantages of each update to mean 0 and standard deviation 1."""
     model: ModelName = _BY_FAMILY
     """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512) or `mlp`."""
     hidden_sizes: tuple[int, ...] = (64, 64)
@@ -113,7 +156,7 @@ class Config:
     """Decay of Adam's first moment."""
     adam_beta2: float = 0.999
     """Decay of Adam's second moment."""
-    optimizer_eps: float = 1e-5
+    optimizer_eps: float = _BY_FAMILY
     """Keeps the step finite: inside RMSProp's root, beside Adam's."""
     precision: PrecisionName = "auto"
     """Arithmetic of the network: `fp32`, or `auto` for the fastest that this build has (now fp32)."""
@@ -150,7 +193,9 @@ class Config:
 
     def __post_init__(self) -> None:
         family = family_of(self.env_id)
-        for name, value in FAMILY_DEFAULTS[family].items():
+        if self.preset not in tuple(PRESETS):
+            raise ConfigError("preset", self.preset, f"it must be one of {', '.join(PRESETS)}")
+        for name, value in {**FAMILY_DEFAULTS[family], **PRESETS[self.preset]}.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         if self.run_dir is not None:
@@ -238,6 +283,9 @@ def _check(config: Config, family: Family) -> None:
     integer("envs_per_worker", 1, 4096)
     integer("envs_per_update", 1, 4096)
     integer("t_max", 1, 100_000)
+    integer("update_epochs", 1, 1000)
+    number("clip_coef", 0, 1, above=True)
+    flag("normalize_advantages")
     if config.envs_per_worker % config.envs_per_update:
         raise ConfigError(
             "envs_per_update",

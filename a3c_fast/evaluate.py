@@ -32,12 +32,13 @@ def evaluate(
     episodes: int = 30,
     greedy: bool = False,
     seed: int = 1,
+    num_threads: int = 1,
     frames: list[Any] | None = None,
 ) -> dict[str, Any]:
     """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
 
-    Actions are sampled from pi(a|s), or its mode with `greedy`. `frames`, when given, receives the newest image of
-    the first environment at each step of its first episode, uint8 [height, width].
+    Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments. `frames`, when
+    given, receives the newest image of the first environment at each step of its first episode, uint8 [height, width].
     """
     import envpool
     import numpy as np
@@ -53,7 +54,7 @@ def evaluate(
     if config.family == "fake":
         raise ConfigError("env_id", config.env_id, "a scripted environment of the tests has no scores")
     num_envs = min(episodes, _MOST_ENVS)
-    pool = envs.make_pool(config, envs.env_seeds(seed, _STREAM, num_envs), training=False)
+    pool = envs.make_pool(config, envs.env_seeds(seed, _STREAM, num_envs), training=False, num_threads=num_threads)
     quota = np.array([len(range(i, episodes, num_envs)) for i in range(num_envs)])
     generator = torch.Generator().manual_seed(seed)
     returns: list[float] = []

@@ -62,7 +62,7 @@ def _main(arguments: list[str], signals: _Signals) -> int:
 
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        config = _configure(arguments)
+        config = configure(arguments)
         from a3c_fast.trainer import Trainer
 
         trainer = Trainer(config)
@@ -91,7 +91,7 @@ def _main(arguments: list[str], signals: _Signals) -> int:
     return 0
 
 
-def _configure(arguments: list[str]) -> Config:
+def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> Config:
     """The flags over the defaults of the environment they name, or over those of the run that goes on."""
     import json
 
@@ -108,16 +108,17 @@ def _configure(arguments: list[str]) -> Config:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read, so there is no run to go on with: {error}") from error
     else:
-        env_id = _value_of(arguments, "env-id")
-        if env_id is not None:
-            defaults["env_id"] = env_id
+        for flag in ("env-id", "preset"):  # what the other defaults depend on
+            value = _value_of(arguments, flag)
+            if value is not None:
+                defaults[flag.replace("-", "_")] = value
     default = Config.from_json(defaults)
     env_id = _value_of(arguments, "env-id")
     if env_id is not None and env_id != default.env_id:  # before other settings are judged by the wrong environment
         raise ConfigError(
             "env_id", env_id, f"the run in {run_dir} was made with {default.env_id!r} and goes on with it"
         )
-    config = parse(Config, arguments, prog="python -m a3c_fast.train", default=default)
+    config = parse(Config, arguments, prog=prog, default=default)
     if config.run_dir is not None:
         return config
     import dataclasses
@@ -142,7 +143,8 @@ def _announce(trainer: Trainer) -> None:
     size = sum(value.numel() for value in trainer.state_dict().values())
     begin = trainer.stats()["step"]
     print(
-        f"{c.env_id}: {c.num_workers} workers x {c.envs_per_worker} environments, {c.model} network with {size:,} "
+        f"{c.env_id}: {c.num_workers} workers on {len(os.sched_getaffinity(0))} cores, each with {c.envs_per_worker} "
+        f"environments and one EnvPool thread for them, {c.model} network with {size:,} "
         f"parameters, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, "
         f"{'from step ' + format(begin, ',') + ' ' if begin else ''}to step {c.total_steps:,}, in {c.run_dir}",
         flush=True,

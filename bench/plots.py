@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -45,4 +45,20 @@ def stack(values: Mapping[str, float], path: Path, title: str) -> None:
         left += value
     axis.set(title=title, yticks=[], xlim=(0, whole))
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path, title: str) -> None:
+    """The mean return of the last 100 training episodes against wall time and against steps."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    by_time, by_steps = figure.subplots(1, 2, sharey=True)
+    for name, curve in curves.items():
+        returns = [point["mean_return_100"] for point in curve]
+        by_time.plot([point["seconds"] / 60 for point in curve], returns, label=name)
+        by_steps.plot([point["step"] / 1e6 for point in curve], returns, label=name)
+    by_time.set(title=title, xlabel="minutes", ylabel="mean return of 100 training episodes")
+    by_steps.set(xlabel="million agent steps")
+    for axis in (by_time, by_steps):
+        axis.grid(alpha=0.3)
+    by_time.legend()
     figure.savefig(path, dpi=120)

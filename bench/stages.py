@@ -17,7 +17,7 @@ from a3c_fast.cli import parse
 from a3c_fast.config import Config
 from bench import throughput
 from bench.machine import machine
-from bench.rounds import warm_up
+from bench.rounds import Steps, warm_up
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def measure(config: Config, seconds: float) -> dict[str, Any]:
     """Microseconds of a worker a step by stage, steps a second, and the cores kept busy by training and ceiling."""
     from a3c_fast.trainer import Trainer
 
-    def timed(make: throughput.Steps) -> tuple[float, float]:
+    def timed(make: Steps) -> tuple[float, float]:
         steps = warm_up(make, seconds)
         processor, begin = processor_seconds(), time.perf_counter()
         made = make(steps)

@@ -33,6 +33,9 @@ class TrainConfig:
         total_steps: int,
         t_max: int,
         envs_per_update: int,
+        update_epochs: int,
+        clip_coef: float,
+        normalize_advantages: bool,
         gamma: float,
         gae_lambda: float,
         entropy_coef: float,
@@ -127,7 +130,10 @@ def actor_critic_loss(
     valid: npt.ArrayLike,
     value_coef: float,
     entropy_coef: float,
+    acting_logits: npt.ArrayLike | None = None,
+    clip_coef: float = 0.0,
 ) -> dict[str, Any]: ...
+def normalize_advantages(advantages: npt.ArrayLike, valid: npt.ArrayLike) -> _Floats: ...
 def clip_by_global_norm(gradient: npt.ArrayLike, max_norm: float) -> tuple[float, float]: ...
 def push_all(
     *,

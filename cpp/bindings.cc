@@ -294,22 +294,33 @@ py::tuple returns_of(const Floats& rewards, const Bytes& done, const Bytes& boot
 }
 
 py::dict loss_of(const Floats& logits, const Floats& values, const Actions& actions, const Floats& advantages,
-                 const Floats& returns, const Bytes& valid, double value_coef, double entropy_coef) {
+                 const Floats& returns, const Bytes& valid, double value_coef, double entropy_coef,
+                 const std::optional<Floats>& acting_logits, double clip_coef) {
   require(logits.ndim() == 2 && logits.shape(1) <= a3c::kMaxActions, "logits must be [N][num_actions]");
   const py::ssize_t n = logits.shape(0);
   const auto num_actions = static_cast<int>(logits.shape(1));
   require(
       values.size() == n && actions.size() == n && advantages.size() == n && returns.size() == n && valid.size() == n,
       "values, actions, advantages, returns and valid must be [N]");
+  require(!acting_logits || acting_logits->size() == logits.size(), "acting_logits must be like logits");
   for (py::ssize_t i = 0; i < n; ++i)
     require(actions.data()[i] >= 0 && actions.data()[i] < num_actions, "an action is out of range");
   py::array_t<float> d_logits({n, logits.shape(1)}), d_values(n);
   const a3c::LossTerms terms = a3c::actor_critic_loss(
-      n, num_actions, logits.data(), values.data(), actions.data(), advantages.data(), returns.data(), valid.data(),
-      {static_cast<float>(value_coef), static_cast<float>(entropy_coef)}, d_logits.mutable_data(),
-      d_values.mutable_data());
+      n, num_actions, logits.data(), acting_logits ? acting_logits->data() : nullptr, values.data(), actions.data(),
+      advantages.data(), returns.data(), valid.data(),
+      {static_cast<float>(value_coef), static_cast<float>(entropy_coef), static_cast<float>(clip_coef)},
+      d_logits.mutable_data(), d_values.mutable_data());
   return py::dict("policy_loss"_a = terms.policy_loss, "value_loss"_a = terms.value_loss, "entropy"_a = terms.entropy,
                   "valid"_a = terms.valid, "d_logits"_a = d_logits, "d_values"_a = d_values);
+}
+
+py::array_t<float> normalized(const Floats& advantages, const Bytes& valid) {
+  require(advantages.size() == valid.size(), "advantages and valid must have the same size");
+  py::array_t<float> result(advantages.size());
+  std::copy_n(advantages.data(), advantages.size(), result.mutable_data());
+  a3c::normalize_advantages(advantages.size(), valid.data(), result.mutable_data());
+  return result;
 }
 
 py::tuple clip_of(const Floats& gradient, double max_norm) {
@@ -404,17 +415,19 @@ PYBIND11_MODULE(a3c_fast_core, m) {
            py::kw_only(), "kind"_a, "observation_shape"_a, "observation_type"_a, "num_actions"_a, "hidden_sizes"_a);
 
   py::class_<a3c::TrainConfig>(m, "TrainConfig")
-      .def(py::init([](int64_t total_steps, int t_max, int envs_per_update, double gamma, double gae_lambda,
-                       double entropy_coef, double value_coef, double max_grad_norm, double learning_rate,
-                       bool learning_rate_decay, const a3c::OptimizerConfig& optimizer, uint64_t seed,
-                       double watchdog_seconds) {
-             return a3c::TrainConfig{total_steps,  t_max,      envs_per_update, gamma,         gae_lambda,
-                                     entropy_coef, value_coef, max_grad_norm,   learning_rate, learning_rate_decay,
-                                     optimizer,    seed,       watchdog_seconds};
+      .def(py::init([](int64_t total_steps, int t_max, int envs_per_update, int update_epochs, double clip_coef,
+                       bool normalize_advantages, double gamma, double gae_lambda, double entropy_coef,
+                       double value_coef, double max_grad_norm, double learning_rate, bool learning_rate_decay,
+                       const a3c::OptimizerConfig& optimizer, uint64_t seed, double watchdog_seconds) {
+             return a3c::TrainConfig{
+                 total_steps,          t_max,         envs_per_update,     update_epochs, clip_coef,
+                 normalize_advantages, gamma,         gae_lambda,          entropy_coef,  value_coef,
+                 max_grad_norm,        learning_rate, learning_rate_decay, optimizer,     seed,
+                 watchdog_seconds};
            }),
-           py::kw_only(), "total_steps"_a, "t_max"_a, "envs_per_update"_a, "gamma"_a, "gae_lambda"_a, "entropy_coef"_a,
-           "value_coef"_a, "max_grad_norm"_a, "learning_rate"_a, "learning_rate_decay"_a, "optimizer"_a, "seed"_a,
-           "watchdog_seconds"_a);
+           py::kw_only(), "total_steps"_a, "t_max"_a, "envs_per_update"_a, "update_epochs"_a, "clip_coef"_a,
+           "normalize_advantages"_a, "gamma"_a, "gae_lambda"_a, "entropy_coef"_a, "value_coef"_a, "max_grad_norm"_a,
+           "learning_rate"_a, "learning_rate_decay"_a, "optimizer"_a, "seed"_a, "watchdog_seconds"_a);
 
   py::class_<ClientBox>(m, "EnvClient")
       .def_static("envpool", &make_envpool_client, py::kw_only(), "owner"_a, "recv"_a, "send"_a, "handle"_a, "state"_a,
@@ -464,7 +477,8 @@ PYBIND11_MODULE(a3c_fast_core, m) {
   m.def("compute_returns", &returns_of, "rewards"_a, "done"_a, "bootstraps"_a, "values"_a, "gamma"_a,
         "gae_lambda"_a = py::none());
   m.def("actor_critic_loss", &loss_of, py::kw_only(), "logits"_a, "values"_a, "actions"_a, "advantages"_a, "returns"_a,
-        "valid"_a, "value_coef"_a, "entropy_coef"_a);
+        "valid"_a, "value_coef"_a, "entropy_coef"_a, "acting_logits"_a = py::none(), "clip_coef"_a = 0.0);
+  m.def("normalize_advantages", &normalized, "advantages"_a, "valid"_a);
   m.def("clip_by_global_norm", &clip_of, "gradient"_a, "max_norm"_a);
   m.def("push_all", &push_all, py::kw_only(), "parameters"_a, "gradients"_a, "optimizer"_a, "learning_rate"_a,
         "clip_scale"_a = 1.0, "num_workers"_a = 1);

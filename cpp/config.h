@@ -49,6 +49,9 @@ struct TrainConfig {
   int64_t total_steps = 0;  // agent steps at which the learning rate reaches 0
   int t_max = 0;            // steps of each environment in a rollout
   int envs_per_update = 0;  // divides every worker's number of environments
+  int update_epochs = 0;    // times that a rollout is learned from; 1 is A3C
+  double clip_coef = 0;     // of the importance ratio from the second time on
+  bool normalize_advantages = false;
   double gamma = 0;
   double gae_lambda = 0;  // 1: the n-step return of the paper
   double entropy_coef = 0;

@@ -59,12 +59,20 @@ def loss(
     valid: torch.Tensor,
     value_coef: float,
     entropy_coef: float,
+    acting_logits: torch.Tensor | None = None,
+    clip_coef: float = 0.0,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of the paper over the valid samples, differentiable, and its terms."""
+    """The loss of the paper, or PPO's with `acting_logits`, over the valid samples, differentiable, and its terms."""
     keep = valid.bool()
     log_policy = logits[keep].log_softmax(-1)
     chosen = log_policy.gather(1, actions[keep][:, None].long()).squeeze(1)
-    policy_loss = -(chosen * advantages[keep]).mean()
+    if acting_logits is None:
+        policy_loss = -(chosen * advantages[keep]).mean()
+    else:
+        acting = acting_logits[keep].log_softmax(-1).gather(1, actions[keep][:, None].long()).squeeze(1)
+        ratio = (chosen - acting.detach()).exp()
+        clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
+        policy_loss = -torch.minimum(ratio * advantages[keep], clipped * advantages[keep]).mean()
     value_loss = (target[keep] - values[keep]).pow(2).mean()
     entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
     terms = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item(), "entropy": entropy.item()}
@@ -201,6 +209,9 @@ class Settings:
 
     t_max: int = 5
     envs_per_update: int = 4
+    update_epochs: int = 1
+    clip_coef: float = 0.2
+    normalize_advantages: bool = False
     gamma: float = 0.99
     gae_lambda: float = 1.0
     entropy_coef: float = 0.01
@@ -236,13 +247,14 @@ class A3C:
     def rollout(self) -> None:
         s, k = self.settings, len(self.envs)
         torch.nn.utils.vector_to_parameters(torch.from_numpy(self.theta).float(), self.model.parameters())
-        seen, actions, steps, valid, values = [], [], [], [], []
+        seen, actions, steps, valid, values, acting = [], [], [], [], [], []
         for _ in range(s.t_max):
             with torch.no_grad():
                 logits, value = self.model(self.observations)
             chosen = [sample(logits[i].numpy(), self.random.uniform()) for i in range(k)]
             results = [env.step(action) for env, action in zip(self.envs, chosen, strict=True)]
             seen.append(self.observations)
+            acting.append(logits)
             values.append(value.double().numpy())
             actions.append(chosen)
             steps.append(results)
@@ -267,25 +279,33 @@ class A3C:
         else:
             advantages = gae(*table, s.gae_lambda)
             target = advantages + np.array(values)[:-1]
-        acted = self.theta.copy()  # theta': every gradient of this rollout is taken there
+        acted = self.theta.copy()  # theta': every gradient of the first epoch is taken there
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
         mask = np.array(valid)
-        for first in range(0, k, s.envs_per_update):
+        updates = [(e, first) for e in range(s.update_epochs) for first in range(0, k, s.envs_per_update)]
+        for epoch, first in updates:
             part = slice(first, first + s.envs_per_update)
             if not mask[:, part].any():
                 continue
-            torch.nn.utils.vector_to_parameters(torch.from_numpy(acted).float(), self.model.parameters())
+            at = acted if epoch == 0 else self.theta
+            torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
+            scaled = advantages[:, part].copy()
+            if s.normalize_advantages:
+                some = scaled[mask[:, part]]
+                scaled = (scaled - some.mean()) / (some.std() + 1e-8)
             batch = torch.stack(seen)[:, part].flatten(0, 1)
             logits, value = self.model(batch)
             total, _ = loss(
                 logits,
                 value,
                 torch.tensor(actions)[:, part].flatten(),
-                torch.from_numpy(advantages[:, part]).float().flatten(),
+                torch.from_numpy(scaled).float().flatten(),
                 torch.from_numpy(target[:, part]).float().flatten(),
                 torch.from_numpy(mask[:, part]).flatten(),
                 s.value_coef,
                 s.entropy_coef,
+                None if epoch == 0 else torch.stack(acting)[:, part].flatten(0, 1),
+                s.clip_coef,
             )
             self.model.zero_grad()
             total.backward()

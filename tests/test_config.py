@@ -16,7 +16,7 @@ from helpers import FAKE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a3c_fast.config import FAMILY_DEFAULTS, STRUCTURAL_FIELDS, Config
+from a3c_fast.config import FAMILY_DEFAULTS, PRESETS, STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import ConfigError
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -29,6 +29,7 @@ INTEGERS = {
     "envs_per_worker": (1, 4096),
     "envs_per_update": (1, 4096),
     "t_max": (1, 100_000),
+    "update_epochs": (1, 1000),
     "frame_skip": (1, 100),
     "stack_num": (1, 32),
     "noop_max": (1, 10_000),
@@ -38,6 +39,7 @@ INTEGERS = {
 # The same, and whether the lowest itself is allowed.
 NUMBERS = {
     "learning_rate": (0, 1e3, False),
+    "clip_coef": (0, 1, False),
     "gamma": (0, 1, True),
     "gae_lambda": (0, 1, True),
     "entropy_coef": (0, 1e3, True),
@@ -54,8 +56,8 @@ NUMBERS = {
     "checkpoint_every_seconds": (0, 1e9, False),
     "watchdog_seconds": (0, 1e6, False),
 }
-FLAGS = ("learning_rate_decay", "episodic_life", "reward_clip", "resume")
-CHOICES = ("model", "optimizer", "precision")
+FLAGS = ("learning_rate_decay", "normalize_advantages", "episodic_life", "reward_clip", "resume")
+CHOICES = ("model", "optimizer", "precision", "preset")
 OTHERS = ("env_id", "hidden_sizes", "run_dir")
 
 
@@ -121,6 +123,17 @@ def test_defaults_of_each_family(env_id: str) -> None:
     assert late - {"run_dir", "stop_at_return"} == set(FAMILY_DEFAULTS[config.family])
 
 
+def test_the_preset_of_the_paper() -> None:
+    config = Config(preset="paper")
+    assert (config.num_workers, config.envs_per_worker, config.envs_per_update, config.t_max) == (16, 1, 1, 5)
+    assert (config.optimizer, config.rmsprop_alpha, config.gamma, config.entropy_coef) == ("rmsprop", 0.99, 0.99, 0.01)
+    assert (config.gae_lambda, config.update_epochs, config.learning_rate_decay) == (1.0, 1, True)
+    assert Config(preset="paper", t_max=20).t_max == 20  # what is said goes before what the preset says
+    assert Config.from_json(config.to_json()) == config
+    for names in (PRESETS[name] for name in PRESETS):
+        assert set(names) <= set(FAMILY_DEFAULTS["atari"])
+
+
 def test_the_default_environment_is_pong_with_the_network_of_the_paper() -> None:
     config = Config()
     assert (config.env_id, config.model, config.frame_skip, config.stack_num) == ("Pong-v5", "paper", 4, 4)
@@ -146,7 +159,7 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
     if name in INTEGERS:
         assert error.allowed == f"it must be a whole number from {INTEGERS[name][0]} to {INTEGERS[name][1]}"
     if name in CHOICES:
-        allowed = {"model": "paper", "optimizer": "rmsprop", "precision": "fp32"}
+        allowed = {"model": "paper", "optimizer": "rmsprop", "precision": "fp32", "preset": "paper"}
         assert allowed[name] in error.allowed
 
 

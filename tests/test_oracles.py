@@ -96,6 +96,65 @@ def test_loss(samples: int, num_actions: int, seed: int, value_coef: float, entr
     np.testing.assert_allclose(found["d_values"], tensors["values"].grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(2, 18), st.integers(0, 2**32 - 1), st.floats(0.05, 0.5))
+def test_clipped_loss(samples: int, num_actions: int, seed: int, clip_coef: float) -> None:
+    numbers = np.random.default_rng(seed)
+    logits = numbers.normal(scale=2, size=(samples, num_actions)).astype(np.float32)
+    batch = {
+        "logits": logits,
+        "acting_logits": (logits + numbers.normal(scale=0.4, size=logits.shape)).astype(np.float32),
+        "values": numbers.normal(size=samples).astype(np.float32),
+        "actions": numbers.integers(0, num_actions, samples).astype(np.int32),
+        "advantages": numbers.normal(size=samples).astype(np.float32),
+        "returns": numbers.normal(size=samples).astype(np.float32),
+        "valid": (numbers.random(samples) < 0.8).astype(np.uint8),
+    }
+    batch["valid"][0] = 1
+    coefficients = {"value_coef": 0.5, "entropy_coef": 0.01, "clip_coef": clip_coef}
+    found = core.actor_critic_loss(**batch, **coefficients)
+    tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
+    tensors["logits"].requires_grad_()
+    tensors["values"].requires_grad_()
+    tensors["target"] = tensors.pop("returns")
+    total, terms = reference.loss(**tensors, **coefficients)
+    total.backward()
+    for name, value in terms.items():
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+    np.testing.assert_allclose(found["d_logits"], tensors["logits"].grad.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_clipped_loss_of_the_acting_policy_has_the_gradient_of_the_loss() -> None:
+    numbers = np.random.default_rng(3)
+    batch = {
+        "logits": numbers.normal(size=(20, 6)).astype(np.float32),
+        "values": numbers.normal(size=20).astype(np.float32),
+        "actions": numbers.integers(0, 6, 20).astype(np.int32),
+        "advantages": numbers.normal(size=20).astype(np.float32),
+        "returns": numbers.normal(size=20).astype(np.float32),
+        "valid": np.ones(20, np.uint8),
+    }
+    plain = core.actor_critic_loss(**batch, value_coef=0.5, entropy_coef=0.01)
+    clipped = core.actor_critic_loss(
+        **batch, value_coef=0.5, entropy_coef=0.01, acting_logits=batch["logits"], clip_coef=0.2
+    )
+    np.testing.assert_allclose(clipped["d_logits"], plain["d_logits"], atol=1e-7)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 50), st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3), st.floats(-100, 100))
+def test_normalized_advantages(samples: int, seed: int, scale: float, shift: float) -> None:
+    numbers = np.random.default_rng(seed)
+    advantages = numbers.normal(scale=scale, size=samples).astype(np.float32) + np.float32(shift)
+    valid = (numbers.random(samples) < 0.7).astype(np.uint8)
+    found = core.normalize_advantages(advantages, valid)
+    keep = valid.astype(bool)
+    np.testing.assert_array_equal(found[~keep], advantages[~keep])
+    if keep.any():
+        some = advantages[keep].astype(np.float64)
+        np.testing.assert_allclose(found[keep], (some - some.mean()) / (some.std() + 1e-8), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["rmsprop", "adam"])
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_optimizer(kind: str, num_workers: int) -> None:

@@ -21,6 +21,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adam", "gae_lambda": 0.95, "envs_per_update": 2},
     {"optimizer": "rmsprop", "envs_per_update": 1, "max_grad_norm": 0.0, "learning_rate_decay": False},
     {"optimizer": "adam", "gae_lambda": 0.9, "envs_per_update": 4, "t_max": 13, "gamma": 0.9},
+    {"optimizer": "adam", "gae_lambda": 0.9, "envs_per_update": 2, "update_epochs": 3, "clip_coef": 0.05},
+    {"optimizer": "rmsprop", "envs_per_update": 2, "update_epochs": 2, "normalize_advantages": True},
 ]
 
 
@@ -86,9 +88,11 @@ def test_the_worker_is_the_a3c_of_the_paper(settings: dict[str, Any]) -> None:
     trainer.close()
 
 
-def test_the_worker_with_convolutions() -> None:
+@pytest.mark.parametrize("update_epochs", [1, 2])
+def test_the_worker_with_convolutions(update_epochs: int) -> None:
     env = {"observation_shape": [4, 84, 84], "observation_type": "uint8", "num_actions": 6}
-    trainer, python = both("paper", env, (64, 64), 60, envs_per_update=2)
+    until = 60 if update_epochs == 1 else 20
+    trainer, python = both("paper", env, (64, 64), until, envs_per_update=2, update_epochs=update_epochs)
     stats = trainer.stats()
     assert (stats["step"], stats["updates"]) == (python.steps, python.updates)
     for name, value in python.parameters().items():

@@ -1,5 +1,7 @@
 #include "learn/returns.h"
 
+#include <cmath>
+
 namespace a3c {
 
 void n_step_returns(int t_max, int num_envs, const float* rewards, const uint8_t* done, const uint8_t* bootstraps,
@@ -31,6 +33,23 @@ void gae(int t_max, int num_envs, const float* rewards, const uint8_t* done, con
       returns[i] = advantages[i] + values[i];
     }
   }
+}
+
+void normalize_advantages(int64_t num_samples, const uint8_t* valid, float* advantages) {
+  double sum = 0, squares = 0;
+  int64_t count = 0;
+  for (int64_t i = 0; i < num_samples; ++i) {
+    if (!valid[i]) continue;
+    sum += advantages[i];
+    ++count;
+  }
+  if (count == 0) return;
+  const double mean = sum / static_cast<double>(count);
+  for (int64_t i = 0; i < num_samples; ++i)
+    if (valid[i]) squares += (advantages[i] - mean) * (advantages[i] - mean);
+  const double deviation = std::sqrt(squares / static_cast<double>(count));
+  for (int64_t i = 0; i < num_samples; ++i)
+    if (valid[i]) advantages[i] = static_cast<float>((advantages[i] - mean) / (deviation + 1e-8));
 }
 
 }  // namespace a3c

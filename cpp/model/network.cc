@@ -20,6 +20,10 @@ class AutogradNetwork final : public Network {
     replica_.forward(observations, num_envs_, logits, values);
     lap(clock_, kAutogradForward);
   }
+  void evaluate(const void* observations, int first_env, int count, float* logits, float* values) override {
+    replica_.forward(observations, t_max_, num_envs_, first_env, count, logits, values);
+    lap(clock_, kAutogradForward);
+  }
   void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
                          const float* d_values) override {
     replica_.compute_gradients(observations, t_max_, num_envs_, first_env, count, d_logits, d_values);

@@ -26,9 +26,14 @@ class Network {
   // observations [num_envs][...] -> logits [num_envs][num_actions], values [num_envs].
   virtual void act(int t, const void* observations, float* logits, float* values) = 0;
 
+  // act() again for the steps 0 .. t_max - 1 of the environments first_env .. first_env + count - 1, under parameters
+  // that have changed since. observations [t_max][num_envs][...] -> logits [t_max][count][num_actions], values
+  // [t_max][count].
+  virtual void evaluate(const void* observations, int first_env, int count, float* logits, float* values) = 0;
+
   // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for the environments first_env ..
-  // first_env + count - 1 of the rollout that act() has just gone through. observations [t_max][num_envs][...];
-  // d_logits [t_max][count][num_actions], d_values [t_max][count].
+  // first_env + count - 1 of the rollout that act() or evaluate() has just gone through. observations
+  // [t_max][num_envs][...]; d_logits [t_max][count][num_actions], d_values [t_max][count].
   virtual void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
                                  const float* d_values) = 0;
 };

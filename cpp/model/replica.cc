@@ -79,6 +79,23 @@ struct Replica::Impl {
     if (batch.size() < needed) batch.resize(needed);
   }
 
+  // The environments first_env .. first_env + count - 1 of a rollout, into `batch`.
+  void convert_rollout(const void* observations, int t_max, int num_envs, int first_env, int count) {
+    const int64_t bytes = observation_size * (config.observation_type == ObservationType::uint8 ? 1 : 4);
+    reserve(int64_t{t_max} * count);
+    for (int t = 0; t < t_max; ++t)
+      convert(static_cast<const char*>(observations) + (int64_t{t} * num_envs + first_env) * bytes, int64_t{t} * count,
+              count);
+  }
+
+  // The first samples of `batch`.
+  void forward(int64_t num_samples, float* logits, float* values) {
+    const at::NoGradGuard no_grad;
+    const auto [logits_tensor, values_tensor] = module.forward(batch_tensor(num_samples));
+    std::copy_n(logits_tensor.contiguous().const_data_ptr<float>(), logits_tensor.numel(), logits);
+    std::copy_n(values_tensor.contiguous().const_data_ptr<float>(), num_samples, values);
+  }
+
   const ModelConfig config;
   ActorCritic module;
   const int64_t observation_size;
@@ -108,22 +125,21 @@ void Replica::initialize(uint64_t seed) {
 }
 
 void Replica::forward(const void* observations, int64_t num_samples, float* logits, float* values) {
-  const at::NoGradGuard no_grad;
   impl_->reserve(num_samples);
   impl_->convert(observations, 0, num_samples);
-  const auto [logits_tensor, values_tensor] = impl_->module.forward(impl_->batch_tensor(num_samples));
-  std::copy_n(logits_tensor.contiguous().const_data_ptr<float>(), logits_tensor.numel(), logits);
-  std::copy_n(values_tensor.contiguous().const_data_ptr<float>(), num_samples, values);
+  impl_->forward(num_samples, logits, values);
+}
+
+void Replica::forward(const void* observations, int t_max, int num_envs, int first_env, int count, float* logits,
+                      float* values) {
+  impl_->convert_rollout(observations, t_max, num_envs, first_env, count);
+  impl_->forward(int64_t{t_max} * count, logits, values);
 }
 
 void Replica::compute_gradients(const void* observations, int t_max, int num_envs, int first_env, int count,
                                 const float* d_logits, const float* d_values) {
   const int64_t num_samples = int64_t{t_max} * count;
-  const int64_t bytes = impl_->observation_size * (impl_->config.observation_type == ObservationType::uint8 ? 1 : 4);
-  impl_->reserve(num_samples);
-  for (int t = 0; t < t_max; ++t)
-    impl_->convert(static_cast<const char*>(observations) + (int64_t{t} * num_envs + first_env) * bytes,
-                   int64_t{t} * count, count);
+  impl_->convert_rollout(observations, t_max, num_envs, first_env, count);
   impl_->gradients.zero_();
   const auto [logits, values] = impl_->module.forward(impl_->batch_tensor(num_samples));
   const at::Tensor logits_gradient =

@@ -24,6 +24,13 @@ bool claim_rollout(Shared& shared, int64_t size) {
   return true;
 }
 
+// theta' <- theta.
+void pull(Worker& worker, const Shared& shared) {
+  shared.params.pull(worker.network->parameters());
+  lap(worker.clock, kPull);
+  worker.network->parameters_changed();
+}
+
 void choose_actions(Worker& worker, int t) {
   Rollout& rollout = worker.rollout;
   float* logits = &rollout.logits[rollout.at(t) * rollout.num_actions];
@@ -113,9 +120,10 @@ void gather(const std::vector<T>& from, const Rollout& rollout, int first_env, i
     std::copy_n(&from[rollout.at(t, first_env) * width], count * width, &to[int64_t{t} * count * width]);
 }
 
-// One Hogwild update from the environments [first_env, first_env + envs_per_update): the gradient is taken at
-// theta', the parameters that acted, and applied to theta as it is by now.
-void update(Worker& worker, Shared& shared, int first_env) {
+// One Hogwild update from the environments [first_env, first_env + envs_per_update). In the first epoch the gradient is
+// taken at theta', the parameters that acted, and applied to theta as it is by now. In later ones theta' becomes theta
+// again before each update, and the importance ratio makes up for the actions that another policy chose.
+void update(Worker& worker, Shared& shared, int epoch, int first_env) {
   const TrainConfig& config = shared.config;
   Rollout& rollout = worker.rollout;
   Worker::UpdateBatch& batch = worker.update;
@@ -127,11 +135,22 @@ void update(Worker& worker, Shared& shared, int first_env) {
   gather(rollout.returns, rollout, first_env, count, 1, batch.returns);
   gather(rollout.valid, rollout, first_env, count, 1, batch.valid);
 
-  const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef)};
-  const LossTerms terms =
-      actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(), batch.values.data(),
-                        batch.actions.data(), batch.advantages.data(), batch.returns.data(), batch.valid.data(), loss,
-                        batch.d_logits.data(), batch.d_values.data());
+  const bool again = epoch > 0;
+  if (again) {
+    batch.acting_logits.swap(batch.logits);
+    pull(worker, shared);
+    worker.network->evaluate(rollout.observations.data(), first_env, count, batch.logits.data(), batch.values.data());
+    worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (config.normalize_advantages)
+    normalize_advantages(int64_t{rollout.t_max} * count, batch.valid.data(), batch.advantages.data());
+
+  const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef),
+                        static_cast<float>(config.clip_coef)};
+  const LossTerms terms = actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(),
+                                            again ? batch.acting_logits.data() : nullptr, batch.values.data(),
+                                            batch.actions.data(), batch.advantages.data(), batch.returns.data(),
+                                            batch.valid.data(), loss, batch.d_logits.data(), batch.d_values.data());
   lap(worker.clock, kLoss);
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;
@@ -174,26 +193,29 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
       episode_length(env->spec().num_envs) {
   const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
   const auto logits = samples * env->spec().num_actions;
-  update = {std::vector<int32_t>(samples), std::vector<float>(logits),   std::vector<float>(samples),
-            std::vector<float>(samples),   std::vector<float>(samples),  std::vector<float>(logits),
-            std::vector<float>(samples),   std::vector<uint8_t>(samples)};
+  update.actions.resize(samples);
+  update.logits.resize(logits);
+  update.acting_logits.resize(logits);
+  update.d_logits.resize(logits);
+  update.valid.resize(samples);
+  for (std::vector<float>* array : {&update.values, &update.advantages, &update.returns, &update.d_values})
+    array->resize(samples);
 }
 
 void run_worker(Worker& worker, Shared& shared) {
   Rollout& rollout = worker.rollout;
   start(worker.clock);
   while (!shared.stop.load(std::memory_order_relaxed) && claim_rollout(shared, rollout.size())) {
-    shared.params.pull(worker.network->parameters());
-    lap(worker.clock, kPull);
-    worker.network->parameters_changed();
+    pull(worker, shared);
     if (!roll_out(worker, shared)) {
       shared.claimed -= rollout.size();
       return;
     }
     worker.activity = "learning";
     compute_returns(worker, shared.config);
-    for (int first_env = 0; first_env < rollout.num_envs; first_env += shared.config.envs_per_update)
-      update(worker, shared, first_env);
+    for (int epoch = 0; epoch < shared.config.update_epochs; ++epoch)
+      for (int first_env = 0; first_env < rollout.num_envs; first_env += shared.config.envs_per_update)
+        update(worker, shared, epoch, first_env);
     carry_observations(rollout, rollout.t_max);
 
     // Reset steps are nobody's steps: give their share of the claim back.

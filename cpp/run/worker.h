@@ -56,7 +56,7 @@ struct Worker {
   // One update's samples, [t_max][envs_per_update].
   struct UpdateBatch {
     std::vector<int32_t> actions;
-    std::vector<float> logits, values, advantages, returns, d_logits, d_values;
+    std::vector<float> logits, acting_logits, values, advantages, returns, d_logits, d_values;
     std::vector<uint8_t> valid;
   } update;
 

@@ -30,6 +30,7 @@ inline TrainConfig small_config(int envs_per_update = 2) {
   TrainConfig config;
   config.total_steps = 1000000;
   config.t_max = 5;
+  config.update_epochs = 1;
   config.envs_per_update = envs_per_update;
   config.gamma = 0.99;
   config.gae_lambda = 1.0;

@@ -52,6 +52,22 @@ struct Pair {
     }
   }
 
+  // evaluate() of some environments under other parameters, and the gradients of what it has kept.
+  void compare_evaluation(int first_env, int count) {
+    for (int64_t i = 0; i < torch.size(); ++i) torch.parameters()[i] *= 0.9f;
+    load();
+    const size_t samples = static_cast<size_t>(t_max) * count;
+    std::vector<float> logits(samples * config.num_actions), values(samples);
+    std::vector<float> torch_logits(logits.size()), torch_values(samples);
+    fast->evaluate(observations.data(), first_env, count, logits.data(), values.data());
+    torch.forward(observations.data(), t_max, num_envs, first_env, count, torch_logits.data(), torch_values.data());
+    for (size_t i = 0; i < logits.size(); ++i)
+      CHECK_CLOSE(logits[i], torch_logits[i], 2e-5 + 1e-4 * std::abs(torch_logits[i]));
+    for (size_t i = 0; i < samples; ++i)
+      CHECK_CLOSE(values[i], torch_values[i], 2e-5 + 1e-4 * std::abs(torch_values[i]));
+    compare_gradients(first_env, count);
+  }
+
   void compare_gradients(int first_env, int count) {
     std::normal_distribution<float> normal;
     std::vector<float> d_logits(static_cast<size_t>(t_max) * count * config.num_actions);
@@ -103,6 +119,16 @@ TEST(nature_equals_libtorch) {
   pair.compare_forward();
   pair.compare_gradients(0, 4);
   pair.compare_gradients(2, 2);
+}
+
+TEST(a_rollout_is_evaluated_again) {
+  for (const auto kind : {a3c::ModelKind::paper, a3c::ModelKind::nature}) {
+    Pair pair(kind, 6, 3, 6, 6);
+    pair.compare_forward();
+    pair.compare_evaluation(0, 6);
+    pair.compare_evaluation(3, 3);  // nine samples, six at a time
+    pair.compare_evaluation(5, 1);
+  }
 }
 
 TEST(one_environment_and_one_step) {

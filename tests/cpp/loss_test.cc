@@ -19,8 +19,8 @@ struct Batch {
   std::vector<uint8_t> valid;
 
   LossTerms loss(const LossConfig& config) {
-    return actor_critic_loss(kSamples, kActions, logits.data(), values.data(), actions.data(), advantages.data(),
-                             returns.data(), valid.data(), config, d_logits.data(), d_values.data());
+    return actor_critic_loss(kSamples, kActions, logits.data(), nullptr, values.data(), actions.data(),
+                             advantages.data(), returns.data(), valid.data(), config, d_logits.data(), d_values.data());
   }
 };
 
@@ -69,7 +69,7 @@ Terms slow_loss(const Batch& batch, const std::vector<double>& logits, const std
 
 TEST(the_terms_are_means_over_the_valid_samples) {
   Batch batch = random_batch();
-  const LossTerms terms = batch.loss({0.5f, 0.01f});
+  const LossTerms terms = batch.loss({0.5f, 0.01f, 0.2f});
   const Terms expected =
       slow_loss(batch, {batch.logits.begin(), batch.logits.end()}, {batch.values.begin(), batch.values.end()});
   CHECK_EQUAL(terms.valid, 8);
@@ -79,7 +79,7 @@ TEST(the_terms_are_means_over_the_valid_samples) {
 }
 
 TEST(the_gradients_are_those_of_the_total) {
-  const LossConfig config{0.5f, 0.05f};
+  const LossConfig config{0.5f, 0.05f, 0.2f};
   Batch batch = random_batch();
   batch.loss(config);
   constexpr double kStep = 1e-5;
@@ -99,14 +99,14 @@ TEST(the_gradients_are_those_of_the_total) {
 
 TEST(samples_that_are_not_valid_have_no_weight_whatever_they_hold) {
   Batch batch = random_batch();
-  const LossTerms terms = batch.loss({0.5f, 0.01f});
+  const LossTerms terms = batch.loss({0.5f, 0.01f, 0.2f});
   const std::vector<float> d_logits = batch.d_logits, d_values = batch.d_values;
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
   for (int i = 1; i < kSamples; i += 3) {
     batch.values[i] = batch.advantages[i] = batch.returns[i] = nan;
     for (int a = 0; a < kActions; ++a) batch.logits[i * kActions + a] = nan;
   }
-  const LossTerms again = batch.loss({0.5f, 0.01f});
+  const LossTerms again = batch.loss({0.5f, 0.01f, 0.2f});
   CHECK_EQUAL(again.policy_loss, terms.policy_loss);
   CHECK_EQUAL(again.value_loss, terms.value_loss);
   CHECK_EQUAL(again.entropy, terms.entropy);
@@ -118,7 +118,7 @@ TEST(samples_that_are_not_valid_have_no_weight_whatever_they_hold) {
 TEST(without_a_valid_sample_everything_is_0) {
   Batch batch = random_batch();
   batch.valid.assign(kSamples, 0);
-  const LossTerms terms = batch.loss({0.5f, 0.01f});
+  const LossTerms terms = batch.loss({0.5f, 0.01f, 0.2f});
   CHECK_EQUAL(terms.valid, 0);
   CHECK_EQUAL(terms.policy_loss, 0.0);
   CHECK_EQUAL(terms.value_loss, 0.0);
@@ -134,8 +134,8 @@ TEST(as_many_actions_as_are_allowed_fit) {
   float d_value = 0;
   const int32_t action = kMaxActions - 1;
   const uint8_t valid = 1;
-  const LossTerms terms = actor_critic_loss(1, kMaxActions, logits.data(), &value, &action, &advantage, &target, &valid,
-                                            {0.5f, 0.0f}, d_logits.data(), &d_value);
+  const LossTerms terms = actor_critic_loss(1, kMaxActions, logits.data(), nullptr, &value, &action, &advantage,
+                                            &target, &valid, {0.5f, 0.0f, 0.2f}, d_logits.data(), &d_value);
   CHECK_CLOSE(terms.entropy, std::log(double{kMaxActions}), 1e-4);
   CHECK_CLOSE(d_logits[kMaxActions - 1], 1.0 / kMaxActions - 1, 1e-6);
 }

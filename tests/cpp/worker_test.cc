@@ -179,8 +179,8 @@ TEST(an_update_is_its_parts_in_order) {
       gae(kSteps, kEnvs, rewards.data(), done.data(), bootstraps.data(), values.data(), config.gamma, lambda,
           returns.data(), advantages.data());
     const LossTerms terms =
-        actor_critic_loss(kSize, kActions, logits.data(), values.data(), actions.data(), advantages.data(),
-                          returns.data(), valid.data(), {0.5f, 0.01f}, d_logits.data(), d_values.data());
+        actor_critic_loss(kSize, kActions, logits.data(), nullptr, values.data(), actions.data(), advantages.data(),
+                          returns.data(), valid.data(), {0.5f, 0.01f, 0.2f}, d_logits.data(), d_values.data());
     replica.compute_gradients(observations.data(), kSteps, kEnvs, 0, kEnvs, d_logits.data(), d_values.data());
     double norm = 0;
     const float scale = clip_by_global_norm(replica.gradients(), replica.size(), config.max_grad_norm, &norm);

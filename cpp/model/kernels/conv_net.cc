@@ -21,6 +21,7 @@ extern const ConvNetKernels kernels;
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr int64_t kObservationBytes = 4 * 84 * 84;
 constexpr int kBlock = 16;      // samples whose feature gradients are computed together: their rows fit the first cache
 constexpr int kGroup = 4;       // samples that pass through the convolutions together: their tiles fit the second cache
 constexpr int kFirstGroup = 1;  // and through the first one
@@ -83,7 +84,7 @@ T* ConvNet::allocate(int64_t count) {
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
                  int num_envs, const kernels::ConvNetKernels& kernels, StageClock& clock)
-    : kernels_(kernels) {
+    : kernels_(kernels), images_(num_envs), slots_(num_envs) {
   state_.clock = &clock;
   state_.num_envs = num_envs;
   state_.t_max = t_max;
@@ -123,6 +124,7 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.cells = allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
   state_.tile_inputs = allocate<float>(tile_inputs);
   state_.tile_outputs = allocate<float>(tile_outputs);
+  state_.current_hidden = allocate<float>(int64_t{num_envs} * state_.hidden);
   state_.hidden_activations = allocate<float>(slots * state_.hidden);
   state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.hidden_gradient = allocate<float>(slots * state_.hidden);
@@ -141,6 +143,26 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.slots = allocate<int64_t>(samples);
   state_.block = kBlock;
   state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
+}
+
+void ConvNet::act(int t, const void* observations, float* logits, float* values) {
+  for (int env = 0; env < state_.num_envs; ++env) {
+    images_[env] = static_cast<const uint8_t*>(observations) + env * kObservationBytes;
+    slots_[env] = int64_t{t} * state_.num_envs + env;
+  }
+  kernels_.forward(state_, state_.num_envs, images_.data(), slots_.data(), logits, values);
+}
+
+void ConvNet::evaluate(const void* observations, int first_env, int count, float* logits, float* values) {
+  const int64_t samples = int64_t{state_.t_max} * count;
+  for (int64_t first = 0; first < samples; first += state_.num_envs) {
+    const auto size = static_cast<int>(std::min<int64_t>(samples - first, state_.num_envs));
+    for (int i = 0; i < size; ++i) {
+      slots_[i] = (first + i) / count * state_.num_envs + first_env + (first + i) % count;
+      images_[i] = static_cast<const uint8_t*>(observations) + slots_[i] * kObservationBytes;
+    }
+    kernels_.forward(state_, size, images_.data(), slots_.data(), logits + first * state_.num_actions, values + first);
+  }
 }
 
 // Appends a convolution whose stride is `factor`: after space-to-depth by `factor` its stride is 1.

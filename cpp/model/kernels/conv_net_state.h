@@ -54,6 +54,7 @@ struct ConvNetState {
   float* tile_outputs;             // M likewise, [points][tiles of the group][out_channels]
   float* current[kMaxLayers];      // [group][activation_size], of the last layer [num_envs][...]: of the step at hand
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
+  float* current_hidden;           // [num_envs][hidden]
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
   float* fc_packed;                // [slices][hidden / 32][slice][32]
   float* hidden_gradient;          // [t_max * num_envs][hidden]
@@ -75,7 +76,8 @@ struct ConvNetState {
 // The three operations, for one instruction set.
 struct ConvNetKernels {
   void (*load)(ConvNetState&);
-  void (*act)(ConvNetState&, int t, const uint8_t* observations, float* logits, float* values);
+  void (*forward)(ConvNetState&, int count, const uint8_t* const* images, const int64_t* slots, float* logits,
+                  float* values);
   void (*backward)(ConvNetState&, const uint8_t* observations, int first_env, int count, const float* d_logits,
                    const float* d_values);
 };

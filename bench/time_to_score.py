@@ -1,0 +1,141 @@
+"""`python -m bench.time_to_score`: how long until the agent is good.
+
+Trains until the mean return of whole episodes in an evaluation pool of its own (no-op starts, raw rewards, sampled
+actions) reaches `--target`. Training stands still meanwhile, and the clock does not. While the training episodes are
+far below the target nobody looks. Every other flag is one of `python -m a3c_fast.train`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import os
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a3c_fast.config import Config
+from bench.machine import machine
+
+if TYPE_CHECKING:
+    from a3c_fast.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Measures the time until an evaluation reaches a score; also takes the flags of `python -m a3c_fast.train`."""
+
+    target: float = 18.0
+    """Mean return that the evaluation must reach."""
+    seeds: int = 1
+    """Runs, with the seeds 1, 2, 3 ..."""
+    eval_every: int = 50_000
+    """Agent steps between two looks."""
+    eval_margin: float = 2.0
+    """Evaluate once the mean of the last 100 training episodes is so near to the target."""
+    episodes: int = 30
+    """Episodes of an evaluation."""
+    most_minutes: float = 30.0
+    """Give a run up after so long."""
+    plot: Path | None = None
+    """Draw return against wall time and steps into this PNG."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def one_run(config: Config, args: Arguments) -> dict[str, Any]:
+    """Trains with one seed. `seconds` is all of it, evaluations included; None where the target was not reached."""
+    from a3c_fast.evaluate import evaluate
+    from a3c_fast.trainer import Trainer
+
+    evaluations: list[dict[str, Any]] = []
+    with Trainer(config) as trainer:
+        begin = time.perf_counter()
+        curve: list[dict[str, Any]] = []
+        reached = None
+        while reached is None and time.perf_counter() - begin < args.most_minutes * 60:
+            _train(trainer, trainer.stats()["step"] + args.eval_every, begin, curve)
+            stats = trainer.stats()
+            if stats["step"] >= config.total_steps:
+                break
+            mean = stats["mean_return_100"]
+            if mean is None or mean < args.target - args.eval_margin:
+                continue
+            result = evaluate(
+                trainer.policy(), config, episodes=args.episodes, num_threads=len(os.sched_getaffinity(0))
+            )
+            seconds = time.perf_counter() - begin
+            evaluations.append({"step": stats["step"], "seconds": seconds, "mean_return": result["mean_return"]})
+            print(f"seed {config.seed}: {evaluations[-1]}", file=sys.stderr, flush=True)
+            if result["mean_return"] >= args.target:
+                reached = seconds
+        stats = trainer.stats()
+        return {
+            "seed": config.seed,
+            "seconds": reached,
+            "training_seconds": stats["wall_seconds"],
+            "steps": stats["step"],
+            "frames": stats["frames"],
+            "evaluations": evaluations,
+            "curve": curve,
+            "config": trainer.config.to_json(),
+        }
+
+
+def _train(trainer: Trainer, until: int, begin: float, curve: list[dict[str, Any]]) -> None:
+    trainer.start(until=until)
+    done = False
+    while not done:
+        done = trainer.wait(5.0)
+        stats = trainer.stats()
+        if stats["mean_return_100"] is not None:
+            seconds = round(time.perf_counter() - begin, 1)
+            curve.append({"step": stats["step"], "seconds": seconds, "mean_return_100": stats["mean_return_100"]})
+    trainer.stop()
+
+
+def measure(config: Config, args: Arguments) -> dict[str, Any]:
+    """All runs, and the medians of those that reached the target."""
+    facts = machine()
+    runs = [one_run(dataclasses.replace(config, seed=seed), args) for seed in range(1, args.seeds + 1)]
+    reached = [run for run in runs if run["seconds"] is not None]
+    return {
+        "env_id": config.env_id,
+        "target": args.target,
+        "reached": len(reached),
+        "runs": runs,
+        "median_minutes": statistics.median(run["seconds"] for run in reached) / 60 if reached else None,
+        "median_steps": statistics.median(run["steps"] for run in reached) if reached else None,
+        "machine": facts,
+    }
+
+
+def main() -> None:
+    """The command."""
+    import tyro
+
+    from a3c_fast.train import configure
+
+    prog = "python -m bench.time_to_score"
+    args, rest = tyro.cli(Arguments, prog=prog, return_unknown_args=True)
+    config = dataclasses.replace(configure(list(rest), prog), run_dir=None)
+    result = measure(config, args)
+    if args.plot is not None:
+        from bench.plots import learning_curves
+
+        learning_curves({f"seed {run['seed']}": run["curve"] for run in result["runs"]}, args.plot, config.env_id)
+    if args.json:
+        print(json_module.dumps(result))
+        return
+    for run in result["runs"]:
+        outcome = "not reached" if run["seconds"] is None else f"{run['seconds'] / 60:.1f} minutes"
+        print(f"seed {run['seed']}: {outcome}, {run['steps']:,} steps ({run['frames']:,} frames)")
+    if result["median_minutes"] is not None:
+        print(f"median {result['median_minutes']:.1f} minutes, {result['median_steps']:,.0f} steps")
+
+
+if __name__ == "__main__":
+    main()

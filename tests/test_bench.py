@@ -1,0 +1,47 @@
+"""The programs under bench/ run and count what they say, on environments that cost nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(program: str, *flags: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"bench.{program}", *flags, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_throughput() -> None:
+    result = run("throughput", "--env-id", "CartPole-v1", "--num-workers", "1", "--rounds", "3", "--seconds", "0.2")
+    rounds = result["rounds"]
+    assert len(rounds["ceiling"]) == len(rounds["training"]) == 3
+    assert result["ratio"] == sorted(rounds["ratio"])[1]
+    assert 0 < result["ratio"] < 1.5
+
+
+def test_the_stages_are_the_whole_time() -> None:
+    result = run("stages", "--env-id", "CartPole-v1", "--num-workers", "1", "--seconds", "1")
+    assert {"pull", "autograd_forward", "wait_for_environment", "push"} <= set(result["microseconds_per_step"])
+    assert result["sum_of_stages"] == pytest.approx(result["workers_per_step_rate"], rel=0.1)
+
+
+def test_time_to_score() -> None:
+    flags = ("--env-id", "CartPole-v1", "--num-workers", "1", "--target", "60", "--eval-every", "20000")
+    result = run("time_to_score", *flags, "--eval-margin", "20", "--episodes", "10", "--most-minutes", "1")
+    (only,) = result["runs"]
+    assert result["reached"] == 1
+    assert only["evaluations"][-1]["mean_return"] >= 60
+    assert all(one["mean_return"] < 60 for one in only["evaluations"][:-1])
+    assert only["training_seconds"] <= only["seconds"] == only["evaluations"][-1]["seconds"]
+    assert only["steps"] == only["evaluations"][-1]["step"]
