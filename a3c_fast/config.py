@@ -15,7 +15,7 @@ from a3c_fast.errors import ConfigError
 ModelName = Literal["paper", "nature", "mlp"]
 OptimizerName = Literal["rmsprop", "adam"]
 PrecisionName = Literal["auto", "fp32"]
-PresetName = Literal["default", "paper"]
+PresetName = Literal["default", "paper", "reuse"]
 
 # A field whose default depends on the kind of environment; `FAMILY_DEFAULTS` holds the values.
 _BY_FAMILY: Any = None
@@ -94,6 +94,14 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "max_grad_norm": 8.0,
         "optimizer_eps": 0.004,
     },
+    # Each rollout learned from four times, in many small updates: more from every step of the emulator, docs/tuning.md.
+    "reuse": {
+        "envs_per_worker": 8,
+        "envs_per_update": 1,
+        "t_max": 64,
+        "update_epochs": 4,
+        "normalize_advantages": True,
+    },
 }
 
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
@@ -113,7 +121,8 @@ class Config:
     env_id: str = "Pong-v5"
     """EnvPool's name of the environment: an Atari game or a classic control task with discrete actions."""
     preset: PresetName = "default"
-    """Where the other defaults come from: `default`, or `paper` for the settings of Mnih et al. 2016."""
+    """Where the other defaults come from: `default`; `paper`, the settings of Mnih et al. 2016; or `reuse`, which learns
+    from every rollout four times."""
     total_steps: int = _BY_FAMILY
     """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
     num_workers: int = _BY_FAMILY
@@ -126,7 +135,7 @@ class Config:
     """Steps of each environment in a rollout."""
     update_epochs: int = _BY_FAMILY
     """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio."""
-    clip_coef: float = 0.2
+    clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY
     """Scale the advantages of each update to mean 0 and standard deviation 1."""

@@ -210,7 +210,7 @@ class Settings:
     t_max: int = 5
     envs_per_update: int = 4
     update_epochs: int = 1
-    clip_coef: float = 0.2
+    clip_coef: float = 0.1
     normalize_advantages: bool = False
     gamma: float = 0.99
     gae_lambda: float = 1.0
