@@ -121,8 +121,8 @@ class Config:
     env_id: str = "Pong-v5"
     """EnvPool's name of the environment: an Atari game or a classic control task with discrete actions."""
     preset: PresetName = "default"
-    """Where the other defaults come from: `default`; `paper`, the settings of Mnih et al. 2016; or `reuse`, which learns
-    from every rollout four times."""
+    """Where other defaults come from: `default`; `paper`, the settings of Mnih et al. 2016; `reuse`, which learns from
+    every rollout four times."""
     total_steps: int = _BY_FAMILY
     """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
     num_workers: int = _BY_FAMILY
