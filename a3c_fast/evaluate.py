@@ -7,6 +7,8 @@ fixed beforehand, so that short ones do not count more often than long ones.
 from __future__ import annotations
 
 import json as json_module
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -156,6 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from a3c_fast.errors import CheckpointError, ConfigError
 
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    # There is nothing to save, and an exception in the middle of an import can get lost there.
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         args = parse(Arguments, arguments, prog="python -m a3c_fast.evaluate")
         result = _run(args)
@@ -163,8 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(EXIT_BAD_CONFIG, error)
     except (ImportError, RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
     if args.json:
         print(json_module.dumps(result))
     else:

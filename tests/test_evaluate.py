@@ -274,7 +274,7 @@ def test_each_environment_plays_its_own_number_of_episodes(monkeypatch: pytest.M
     # Counting whichever episodes end first would count the short ones too often and the long ones never.
     made: list[tuple[int, bool]] = []
 
-    def make_pool(config: Config, seeds: list[int], *, training: bool) -> ScriptedPool:
+    def make_pool(config: Config, seeds: list[int], *, training: bool, num_threads: int) -> ScriptedPool:
         made.append((len(seeds), training))
         assert len(set(seeds)) == len(seeds)
         return ScriptedPool(len(seeds))

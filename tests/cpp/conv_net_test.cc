@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include "check.h"
@@ -105,20 +106,47 @@ struct Pair {
   std::vector<uint8_t> observations;
 };
 
+// With every instruction set that this CPU has.
+template <typename Body>
+void for_each_isa(Body body) {
+  for (const char* isa : {"avx2", "avx512"}) {
+    setenv("A3C_FAST_ISA", isa, 1);
+    try {
+      a3c::best_kernels();
+    } catch (const std::runtime_error&) {
+      continue;
+    }
+    body();
+  }
+  unsetenv("A3C_FAST_ISA");
+}
+
 TEST(paper_equals_libtorch) {
-  Pair pair(a3c::ModelKind::paper, 6, 3, 6, 1);
-  pair.compare_forward();
-  pair.compare_gradients(0, 6);
-  pair.compare_gradients(0, 3);  // the same activations again, for some of the environments
-  pair.compare_gradients(3, 3);
-  pair.compare_gradients(5, 1);
+  for_each_isa([] {
+    Pair pair(a3c::ModelKind::paper, 6, 3, 6, 1);
+    pair.compare_forward();
+    pair.compare_gradients(0, 6);
+    pair.compare_gradients(0, 3);  // the same activations again, for some of the environments
+    pair.compare_gradients(3, 3);
+    pair.compare_gradients(5, 1);
+  });
 }
 
 TEST(nature_equals_libtorch) {
-  Pair pair(a3c::ModelKind::nature, 18, 2, 4, 2);
-  pair.compare_forward();
-  pair.compare_gradients(0, 4);
-  pair.compare_gradients(2, 2);
+  for_each_isa([] {
+    Pair pair(a3c::ModelKind::nature, 18, 2, 4, 2);
+    pair.compare_forward();
+    pair.compare_gradients(0, 4);
+    pair.compare_gradients(2, 2);
+  });
+}
+
+TEST(more_samples_than_a_block) {
+  for_each_isa([] {
+    Pair pair(a3c::ModelKind::paper, 4, 18, 5, 7);  // 90, and dense.inc works on 80 at a time
+    pair.compare_forward();
+    pair.compare_gradients(0, 5);
+  });
 }
 
 TEST(a_rollout_is_evaluated_again) {
