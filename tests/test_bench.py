@@ -33,7 +33,7 @@ def test_throughput() -> None:
 def test_the_stages_are_the_whole_time() -> None:
     result = run("stages", "--env-id", "CartPole-v1", "--num-workers", "1", "--seconds", "1")
     assert {"pull", "autograd_forward", "wait_for_environment", "push"} <= set(result["microseconds_per_step"])
-    assert result["sum_of_stages"] == pytest.approx(result["workers_per_step_rate"], rel=0.1)
+    assert result["sum_of_stages"] == pytest.approx(result["workers_per_step_rate"], rel=0.25)
 
 
 def test_time_to_score() -> None:
