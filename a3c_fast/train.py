@@ -113,11 +113,10 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
             if value is not None:
                 defaults[flag.replace("-", "_")] = value
     default = Config.from_json(defaults)
-    env_id = _value_of(arguments, "env-id")
-    if env_id is not None and env_id != default.env_id:  # before other settings are judged by the wrong environment
-        raise ConfigError(
-            "env_id", env_id, f"the run in {run_dir} was made with {default.env_id!r} and goes on with it"
-        )
+    for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
+        value, made_with = _value_of(arguments, name.replace("_", "-")), getattr(default, name)
+        if value is not None and value != made_with:
+            raise ConfigError(name, value, f"the run in {run_dir} was made with {made_with!r} and goes on with it")
     config = parse(Config, arguments, prog=prog, default=default)
     if config.run_dir is not None:
         return config

@@ -67,6 +67,7 @@ def configure(args: Settings) -> Config:
         env_id=args.env_id,
         num_workers=args.num_workers,
         precision=args.precision,
+        update_epochs=1,  # pure A3C, whatever the default is
         total_steps=2**40,  # the learning rate stays what it is
         **given,
     )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from a3c_fast.config import FAMILY_DEFAULTS, PRESETS, STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import ConfigError
+from a3c_fast.train import configure
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 INFINITY = math.inf
@@ -296,3 +297,12 @@ def test_a_field_of_another_version_is_refused() -> None:
 def test_fields_that_make_a_checkpoint_another_ones_exist() -> None:
     assert set(STRUCTURAL_FIELDS) <= set(FIELDS)
     assert {"env_id", "model", "hidden_sizes"} <= set(STRUCTURAL_FIELDS)
+
+
+@pytest.mark.parametrize(("flag", "field"), [("--preset=paper", "preset"), ("--env-id=Breakout-v5", "env_id")])
+def test_a_run_goes_on_with_what_its_defaults_came_from(tmp_path: Path, flag: str, field: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(Config().to_json()))
+    with pytest.raises(ConfigError) as caught:
+        configure(["--run-dir", str(tmp_path), "--resume", flag])
+    assert caught.value.field == field
+    assert "goes on with it" in str(caught.value)

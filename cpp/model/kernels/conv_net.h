@@ -1,8 +1,8 @@
 // The two convolutional networks in kernels of our own: what training runs on where the model is `paper` or `nature`.
 //
 // Why they are faster than LibTorch's: acting keeps its activations, so the forward pass runs once; space-to-depth
-// turns every convolution into products over contiguous memory (8x8/4 on 84x84x4 is 2x2/1 on 21x21x64, 4x4/2 likewise);
-// nothing is allocated; the samples of a step stay in the cache from one layer to the next.
+// makes 2x2 convolutions of stride 1 (8x8/4 on 84x84x4 is 2x2/1 on 21x21x64, 4x4/2 likewise), which minimal filtering
+// computes with a third to a half of the products; the fully connected layer skips zeros; nothing is allocated.
 // LibTorch's module is the definition: tests/cpp/conv_net_test.cc compares outputs and gradients with it.
 #pragma once
 
