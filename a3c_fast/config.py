@@ -138,7 +138,7 @@ class Config:
     clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY
-    """Scale the advantages of each update to mean 0 and standard deviation 1."""
+    """Scale the advantages of each rollout of a worker to mean 0 and standard deviation 1."""
     model: ModelName = _BY_FAMILY
     """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512) or `mlp`."""
     hidden_sizes: tuple[int, ...] = (64, 64)

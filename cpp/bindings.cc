@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -383,10 +384,11 @@ py::array_t<float> replica_gradients(BoundReplica& self, const py::array& observ
   require(d_logits.size() == n * self.config.num_actions && d_values.size() == n,
           "d_logits must be [N][num_actions] and d_values [N]");
   const void* data = observations.data();
-  const auto count = static_cast<int>(n);
+  std::vector<int64_t> samples(static_cast<size_t>(n));
+  std::iota(samples.begin(), samples.end(), 0);
   {
     const py::gil_scoped_release release;  // LibTorch's autograd refuses to run under the GIL
-    self.replica.compute_gradients(data, 1, count, 0, count, d_logits.data(), d_values.data());
+    self.replica.compute_gradients(data, samples.data(), n, d_logits.data(), d_values.data());
   }
   return copy_of(self.replica.gradients(), self.replica.size());
 }

@@ -282,29 +282,41 @@ class A3C:
         acted = self.theta.copy()  # theta': every gradient of the first epoch is taken there
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
         mask = np.array(valid)
-        updates = [(e, first) for e in range(s.update_epochs) for first in range(0, k, s.envs_per_update)]
-        for epoch, first in updates:
-            part = slice(first, first + s.envs_per_update)
-            if not mask[:, part].any():
+        if s.normalize_advantages and mask.any():
+            some = advantages[mask]
+            advantages = (advantages - some.mean()) / (some.std() + 1e-8)
+        samples = [t * k + i for first in range(0, k, s.envs_per_update) for t in range(s.t_max)
+                   for i in range(first, first + s.envs_per_update)]
+        size = s.t_max * s.envs_per_update
+        flat = {
+            "observations": torch.stack(seen).flatten(0, 1),
+            "acting": torch.stack(acting).flatten(0, 1),
+            "actions": torch.tensor(actions).flatten(),
+            "advantages": torch.from_numpy(advantages).float().flatten(),
+            "target": torch.from_numpy(target).float().flatten(),
+            "mask": torch.from_numpy(mask).flatten(),
+        }
+        for epoch, first in [(e, f) for e in range(s.update_epochs) for f in range(0, len(samples), size)]:
+            if epoch > 0 and first == 0:
+                for left in range(len(samples), 1, -1):
+                    other = self.random.next() % left
+                    samples[left - 1], samples[other] = samples[other], samples[left - 1]
+            part = {name: array[samples[first : first + size]] for name, array in flat.items()}
+            if not part["mask"].any():
                 continue
             at = acted if epoch == 0 else self.theta
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
-            scaled = advantages[:, part].copy()
-            if s.normalize_advantages:
-                some = scaled[mask[:, part]]
-                scaled = (scaled - some.mean()) / (some.std() + 1e-8)
-            batch = torch.stack(seen)[:, part].flatten(0, 1)
-            logits, value = self.model(batch)
+            logits, value = self.model(part["observations"])
             total, _ = loss(
                 logits,
                 value,
-                torch.tensor(actions)[:, part].flatten(),
-                torch.from_numpy(scaled).float().flatten(),
-                torch.from_numpy(target[:, part]).float().flatten(),
-                torch.from_numpy(mask[:, part]).flatten(),
+                part["actions"],
+                part["advantages"],
+                part["target"],
+                part["mask"],
                 s.value_coef,
                 s.entropy_coef,
-                None if epoch == 0 else torch.stack(acting)[:, part].flatten(0, 1),
+                None if epoch == 0 else part["acting"],
                 s.clip_coef,
             )
             self.model.zero_grad()

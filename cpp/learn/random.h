@@ -17,6 +17,9 @@ class Random {
   }
   float uniform() { return static_cast<float>(next() >> 40) * 0x1p-24f; }  // in [0, 1), 24 bits
 
+  // In [0, bound), bound > 0. The remainder favours small numbers by less than bound / 2^64.
+  uint64_t below(uint64_t bound) { return next() % bound; }
+
   uint64_t state() const { return state_; }
 
  private:

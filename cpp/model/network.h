@@ -26,16 +26,16 @@ class Network {
   // observations [num_envs][...] -> logits [num_envs][num_actions], values [num_envs].
   virtual void act(int t, const void* observations, float* logits, float* values) = 0;
 
-  // act() again for the steps 0 .. t_max - 1 of the environments first_env .. first_env + count - 1, under parameters
-  // that have changed since. observations [t_max][num_envs][...] -> logits [t_max][count][num_actions], values
-  // [t_max][count].
-  virtual void evaluate(const void* observations, int first_env, int count, float* logits, float* values) = 0;
+  // act() again for some samples of the rollout, under parameters that have changed since. Sample t * num_envs + k is
+  // step t of environment k. observations [t_max][num_envs][...], samples [count] -> logits [count][num_actions],
+  // values [count].
+  virtual void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits,
+                        float* values) = 0;
 
-  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for the environments first_env ..
-  // first_env + count - 1 of the rollout that act() or evaluate() has just gone through. observations
-  // [t_max][num_envs][...]; d_logits [t_max][count][num_actions], d_values [t_max][count].
-  virtual void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
-                                 const float* d_values) = 0;
+  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for samples that act() or evaluate() has just gone
+  // through. observations [t_max][num_envs][...]; samples [count], d_logits [count][num_actions], d_values [count].
+  virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count,
+                                 const float* d_logits, const float* d_values) = 0;
 };
 
 // The fastest implementation for this model on this CPU; the environment variable A3C_FAST_ISA chooses another. It

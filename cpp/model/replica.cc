@@ -79,13 +79,11 @@ struct Replica::Impl {
     if (batch.size() < needed) batch.resize(needed);
   }
 
-  // The environments first_env .. first_env + count - 1 of a rollout, into `batch`.
-  void convert_rollout(const void* observations, int t_max, int num_envs, int first_env, int count) {
+  // observations[samples[0 .. count - 1]] into `batch`.
+  void gather(const void* observations, const int64_t* samples, int64_t count) {
     const int64_t bytes = observation_size * (config.observation_type == ObservationType::uint8 ? 1 : 4);
-    reserve(int64_t{t_max} * count);
-    for (int t = 0; t < t_max; ++t)
-      convert(static_cast<const char*>(observations) + (int64_t{t} * num_envs + first_env) * bytes, int64_t{t} * count,
-              count);
+    reserve(count);
+    for (int64_t i = 0; i < count; ++i) convert(static_cast<const char*>(observations) + samples[i] * bytes, i, 1);
   }
 
   // The first samples of `batch`.
@@ -130,21 +128,19 @@ void Replica::forward(const void* observations, int64_t num_samples, float* logi
   impl_->forward(num_samples, logits, values);
 }
 
-void Replica::forward(const void* observations, int t_max, int num_envs, int first_env, int count, float* logits,
-                      float* values) {
-  impl_->convert_rollout(observations, t_max, num_envs, first_env, count);
-  impl_->forward(int64_t{t_max} * count, logits, values);
+void Replica::forward(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) {
+  impl_->gather(observations, samples, count);
+  impl_->forward(count, logits, values);
 }
 
-void Replica::compute_gradients(const void* observations, int t_max, int num_envs, int first_env, int count,
-                                const float* d_logits, const float* d_values) {
-  const int64_t num_samples = int64_t{t_max} * count;
-  impl_->convert_rollout(observations, t_max, num_envs, first_env, count);
+void Replica::compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+                                const float* d_values) {
+  impl_->gather(observations, samples, count);
   impl_->gradients.zero_();
-  const auto [logits, values] = impl_->module.forward(impl_->batch_tensor(num_samples));
+  const auto [logits, values] = impl_->module.forward(impl_->batch_tensor(count));
   const at::Tensor logits_gradient =
-      at::from_blob(const_cast<float*>(d_logits), {num_samples, impl_->config.num_actions});
-  const at::Tensor values_gradient = at::from_blob(const_cast<float*>(d_values), {num_samples});
+      at::from_blob(const_cast<float*>(d_logits), {count, impl_->config.num_actions});
+  const at::Tensor values_gradient = at::from_blob(const_cast<float*>(d_values), {count});
   torch::autograd::backward({logits, values}, {logits_gradient, values_gradient});
   if (impl_->first_gradient.grad().const_data_ptr<float>() != impl_->gradients.const_data_ptr<float>())
     throw std::logic_error("autograd replaced a gradient instead of adding to it");

@@ -39,16 +39,14 @@ class Replica {
   // observations [num_samples][...] -> logits [num_samples][num_actions], values [num_samples].
   void forward(const void* observations, int64_t num_samples, float* logits, float* values);
 
-  // The same for the environments first_env .. first_env + count - 1 of a rollout. observations [t_max][num_envs][...]
-  // -> logits [t_max][count][num_actions], values [t_max][count].
-  void forward(const void* observations, int t_max, int num_envs, int first_env, int count, float* logits,
-               float* values);
+  // The same for observations samples[0 .. count - 1] of more: samples [count] -> logits [count][num_actions], values
+  // [count].
+  void forward(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values);
 
-  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for the environments first_env ..
-  // first_env + count - 1 of a rollout. observations [t_max][num_envs][...]; d_logits [t_max][count][num_actions],
-  // d_values [t_max][count].
-  void compute_gradients(const void* observations, int t_max, int num_envs, int first_env, int count,
-                         const float* d_logits, const float* d_values);
+  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for observations samples[0 .. count - 1]. samples
+  // [count], d_logits [count][num_actions], d_values [count].
+  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+                         const float* d_values);
 
  private:
   struct Impl;

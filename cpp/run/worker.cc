@@ -109,52 +109,64 @@ void compute_returns(Worker& worker, const TrainConfig& config) {
   else
     gae(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
         rollout.values.data(), config.gamma, config.gae_lambda, rollout.returns.data(), rollout.advantages.data());
+  if (config.normalize_advantages)
+    normalize_advantages(rollout.size(), rollout.valid.data(), rollout.advantages.data());
   lap(worker.clock, kReturns);
 }
 
-// Rows [first_env, first_env + count) of a time-major array.
-template <typename T>
-void gather(const std::vector<T>& from, const Rollout& rollout, int first_env, int count, int width,
-            std::vector<T>& to) {
-  for (int t = 0; t < rollout.t_max; ++t)
-    std::copy_n(&from[rollout.at(t, first_env) * width], count * width, &to[int64_t{t} * count * width]);
+// The order in which an epoch's updates take the samples of the rollout. In the first epoch an update has all steps of
+// its environments; in later ones any steps of any: neighbours in time say nearly the same.
+void order_samples(Worker& worker, int epoch, int envs_per_update) {
+  const Rollout& rollout = worker.rollout;
+  std::vector<int64_t>& order = worker.sample_order;
+  if (epoch == 0) {
+    auto next = order.begin();
+    for (int first_env = 0; first_env < rollout.num_envs; first_env += envs_per_update)
+      for (int t = 0; t < rollout.t_max; ++t)
+        for (int env = first_env; env < first_env + envs_per_update; ++env) *next++ = rollout.at(t, env);
+  } else {
+    for (size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[worker.random.below(left)]);
+  }
 }
 
-// One Hogwild update from the environments [first_env, first_env + envs_per_update). In the first epoch the gradient is
-// taken at theta', the parameters that acted, and applied to theta as it is by now. In later ones theta' becomes theta
-// again before each update, and the importance ratio makes up for the actions that another policy chose.
-void update(Worker& worker, Shared& shared, int epoch, int first_env) {
+// Rows samples[0 .. count - 1] of an array.
+template <typename T>
+void gather(const std::vector<T>& from, const int64_t* samples, int64_t count, int width, std::vector<T>& to) {
+  for (int64_t i = 0; i < count; ++i) std::copy_n(&from[samples[i] * width], width, &to[i * width]);
+}
+
+// One Hogwild update from some samples of the rollout. In the first epoch the gradient is taken at theta', the
+// parameters that acted, and applied to theta as it is by now. In later ones theta' becomes theta again before each
+// update, and the importance ratio makes up for the actions that another policy chose.
+void update(Worker& worker, Shared& shared, int epoch, const int64_t* samples) {
   const TrainConfig& config = shared.config;
   Rollout& rollout = worker.rollout;
   Worker::UpdateBatch& batch = worker.update;
-  const int count = config.envs_per_update;
-  gather(rollout.actions, rollout, first_env, count, 1, batch.actions);
-  gather(rollout.logits, rollout, first_env, count, rollout.num_actions, batch.logits);
-  gather(rollout.values, rollout, first_env, count, 1, batch.values);
-  gather(rollout.advantages, rollout, first_env, count, 1, batch.advantages);
-  gather(rollout.returns, rollout, first_env, count, 1, batch.returns);
-  gather(rollout.valid, rollout, first_env, count, 1, batch.valid);
+  const auto count = static_cast<int64_t>(batch.actions.size());
+  gather(rollout.actions, samples, count, 1, batch.actions);
+  gather(rollout.logits, samples, count, rollout.num_actions, batch.logits);
+  gather(rollout.values, samples, count, 1, batch.values);
+  gather(rollout.advantages, samples, count, 1, batch.advantages);
+  gather(rollout.returns, samples, count, 1, batch.returns);
+  gather(rollout.valid, samples, count, 1, batch.valid);
 
   const bool again = epoch > 0;
   if (again) {
     batch.acting_logits.swap(batch.logits);
     pull(worker, shared);
-    worker.network->evaluate(rollout.observations.data(), first_env, count, batch.logits.data(), batch.values.data());
+    worker.network->evaluate(rollout.observations.data(), samples, count, batch.logits.data(), batch.values.data());
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
-  if (config.normalize_advantages)
-    normalize_advantages(int64_t{rollout.t_max} * count, batch.valid.data(), batch.advantages.data());
-
   const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef),
                         static_cast<float>(config.clip_coef)};
-  const LossTerms terms = actor_critic_loss(int64_t{rollout.t_max} * count, rollout.num_actions, batch.logits.data(),
+  const LossTerms terms = actor_critic_loss(count, rollout.num_actions, batch.logits.data(),
                                             again ? batch.acting_logits.data() : nullptr, batch.values.data(),
                                             batch.actions.data(), batch.advantages.data(), batch.returns.data(),
                                             batch.valid.data(), loss, batch.d_logits.data(), batch.d_values.data());
   lap(worker.clock, kLoss);
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;
-  worker.network->compute_gradients(rollout.observations.data(), first_env, count, batch.d_logits.data(),
+  worker.network->compute_gradients(rollout.observations.data(), samples, count, batch.d_logits.data(),
                                     batch.d_values.data());
   double norm = 0;
   const float clip_scale =
@@ -190,7 +202,8 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
       random(worker_random(train.seed, static_cast<uint64_t>(index))),
       previous_done(env->spec().num_envs),
       episode_return(env->spec().num_envs),
-      episode_length(env->spec().num_envs) {
+      episode_length(env->spec().num_envs),
+      sample_order(static_cast<size_t>(rollout.size())) {
   const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
   const auto logits = samples * env->spec().num_actions;
   update.actions.resize(samples);
@@ -213,9 +226,12 @@ void run_worker(Worker& worker, Shared& shared) {
     }
     worker.activity = "learning";
     compute_returns(worker, shared.config);
-    for (int epoch = 0; epoch < shared.config.update_epochs; ++epoch)
-      for (int first_env = 0; first_env < rollout.num_envs; first_env += shared.config.envs_per_update)
-        update(worker, shared, epoch, first_env);
+    const int64_t update_size = int64_t{rollout.t_max} * shared.config.envs_per_update;
+    for (int epoch = 0; epoch < shared.config.update_epochs; ++epoch) {
+      order_samples(worker, epoch, shared.config.envs_per_update);
+      for (int64_t first = 0; first < rollout.size(); first += update_size)
+        update(worker, shared, epoch, &worker.sample_order[first]);
+    }
     carry_observations(rollout, rollout.t_max);
 
     // Reset steps are nobody's steps: give their share of the claim back.

@@ -53,7 +53,8 @@ struct Worker {
   std::vector<int64_t> episode_length;  // [K]
   int skipped_in_a_row = 0;
 
-  // One update's samples, [t_max][envs_per_update].
+  std::vector<int64_t> sample_order;    // [t_max * K] which samples of the rollout an epoch's updates take, in order
+  // One update's samples, [t_max * envs_per_update].
   struct UpdateBatch {
     std::vector<int32_t> actions;
     std::vector<float> logits, acting_logits, values, advantages, returns, d_logits, d_values;

@@ -53,30 +53,38 @@ struct Pair {
     }
   }
 
-  // evaluate() of some environments under other parameters, and the gradients of what it has kept.
-  void compare_evaluation(int first_env, int count) {
+  // evaluate() of some samples under other parameters, and the gradients of what it has kept.
+  void compare_evaluation(const std::vector<int64_t>& samples) {
     for (int64_t i = 0; i < torch.size(); ++i) torch.parameters()[i] *= 0.9f;
     load();
-    const size_t samples = static_cast<size_t>(t_max) * count;
-    std::vector<float> logits(samples * config.num_actions), values(samples);
-    std::vector<float> torch_logits(logits.size()), torch_values(samples);
-    fast->evaluate(observations.data(), first_env, count, logits.data(), values.data());
-    torch.forward(observations.data(), t_max, num_envs, first_env, count, torch_logits.data(), torch_values.data());
+    const auto count = static_cast<int64_t>(samples.size());
+    std::vector<float> logits(samples.size() * config.num_actions), values(samples.size());
+    std::vector<float> torch_logits(logits.size()), torch_values(values.size());
+    fast->evaluate(observations.data(), samples.data(), count, logits.data(), values.data());
+    torch.forward(observations.data(), samples.data(), count, torch_logits.data(), torch_values.data());
     for (size_t i = 0; i < logits.size(); ++i)
       CHECK_CLOSE(logits[i], torch_logits[i], 2e-5 + 1e-4 * std::abs(torch_logits[i]));
-    for (size_t i = 0; i < samples; ++i)
+    for (size_t i = 0; i < values.size(); ++i)
       CHECK_CLOSE(values[i], torch_values[i], 2e-5 + 1e-4 * std::abs(torch_values[i]));
-    compare_gradients(first_env, count);
+    compare_gradients(samples);
   }
 
-  void compare_gradients(int first_env, int count) {
+  // All steps of some environments.
+  std::vector<int64_t> samples_of(int first_env, int count) const {
+    std::vector<int64_t> samples;
+    for (int t = 0; t < t_max; ++t)
+      for (int env = first_env; env < first_env + count; ++env) samples.push_back(int64_t{t} * num_envs + env);
+    return samples;
+  }
+
+  void compare_gradients(const std::vector<int64_t>& samples) {
+    const auto count = static_cast<int64_t>(samples.size());
     std::normal_distribution<float> normal;
-    std::vector<float> d_logits(static_cast<size_t>(t_max) * count * config.num_actions);
-    std::vector<float> d_values(static_cast<size_t>(t_max) * count);
+    std::vector<float> d_logits(samples.size() * config.num_actions), d_values(samples.size());
     for (float& x : d_logits) x = normal(random);
     for (float& x : d_values) x = normal(random);
-    fast->compute_gradients(observations.data(), first_env, count, d_logits.data(), d_values.data());
-    torch.compute_gradients(observations.data(), t_max, num_envs, first_env, count, d_logits.data(), d_values.data());
+    fast->compute_gradients(observations.data(), samples.data(), count, d_logits.data(), d_values.data());
+    torch.compute_gradients(observations.data(), samples.data(), count, d_logits.data(), d_values.data());
     for (const a3c::ParameterSpec& spec : torch.parameter_specs()) {
       int64_t size = 1;
       for (const int64_t extent : spec.shape) size *= extent;
@@ -125,10 +133,10 @@ TEST(paper_equals_libtorch) {
   for_each_isa([] {
     Pair pair(a3c::ModelKind::paper, 6, 3, 6, 1);
     pair.compare_forward();
-    pair.compare_gradients(0, 6);
-    pair.compare_gradients(0, 3);  // the same activations again, for some of the environments
-    pair.compare_gradients(3, 3);
-    pair.compare_gradients(5, 1);
+    pair.compare_gradients(pair.samples_of(0, 6));
+    pair.compare_gradients(pair.samples_of(0, 3));  // the same activations again, for some of the environments
+    pair.compare_gradients(pair.samples_of(3, 3));
+    pair.compare_gradients(pair.samples_of(5, 1));
   });
 }
 
@@ -136,8 +144,8 @@ TEST(nature_equals_libtorch) {
   for_each_isa([] {
     Pair pair(a3c::ModelKind::nature, 18, 2, 4, 2);
     pair.compare_forward();
-    pair.compare_gradients(0, 4);
-    pair.compare_gradients(2, 2);
+    pair.compare_gradients(pair.samples_of(0, 4));
+    pair.compare_gradients(pair.samples_of(2, 2));
   });
 }
 
@@ -145,7 +153,7 @@ TEST(more_samples_than_a_block) {
   for_each_isa([] {
     Pair pair(a3c::ModelKind::paper, 4, 18, 5, 7);  // 90, and dense.inc works on 80 at a time
     pair.compare_forward();
-    pair.compare_gradients(0, 5);
+    pair.compare_gradients(pair.samples_of(0, 5));
   });
 }
 
@@ -153,9 +161,10 @@ TEST(a_rollout_is_evaluated_again) {
   for (const auto kind : {a3c::ModelKind::paper, a3c::ModelKind::nature}) {
     Pair pair(kind, 6, 3, 6, 6);
     pair.compare_forward();
-    pair.compare_evaluation(0, 6);
-    pair.compare_evaluation(3, 3);  // nine samples, six at a time
-    pair.compare_evaluation(5, 1);
+    pair.compare_evaluation(pair.samples_of(0, 6));
+    pair.compare_evaluation(pair.samples_of(3, 3));  // nine samples, six at a time
+    pair.compare_evaluation(pair.samples_of(5, 1));
+    pair.compare_evaluation({17, 4, 9, 0, 8, 11, 2, 16});  // of any environment and step
   }
 }
 
@@ -163,7 +172,7 @@ TEST(one_environment_and_one_step) {
   for (const auto kind : {a3c::ModelKind::paper, a3c::ModelKind::nature}) {
     Pair pair(kind, 3, 1, 1, 3);
     pair.compare_forward();
-    pair.compare_gradients(0, 1);
+    pair.compare_gradients(pair.samples_of(0, 1));
   }
 }
 
@@ -174,7 +183,7 @@ TEST(nothing_is_left_of_the_rollout_before) {
     for (int64_t j = 0; j < pair.torch.size(); ++j) pair.torch.parameters()[j] *= 0.9f;
     pair.load();
     pair.compare_forward();
-    pair.compare_gradients(0, 17);
+    pair.compare_gradients(pair.samples_of(0, 17));
   }
 }
 

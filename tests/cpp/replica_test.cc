@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ int64_t product(const std::vector<int64_t>& shape) {
   for (const int64_t extent : shape) size *= extent;
   return size;
 }
+
+constexpr int64_t kFirstFour[] = {0, 1, 2, 3};
 
 struct Output {
   Floats logits, values;
@@ -103,7 +106,7 @@ TEST(the_padding_stays_0) {
   replica.initialize(3);
   check_padding(replica, replica.parameters());
   const Floats observations = random_floats(4 * 6, 1), d_logits = random_floats(4 * 3, 2), d_values(4, 1.0f);
-  replica.compute_gradients(observations.data(), 2, 2, 0, 2, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 4, d_logits.data(), d_values.data());
   check_padding(replica, replica.gradients());
 }
 
@@ -205,7 +208,7 @@ TEST(the_gradient_equals_finite_differences) {
   fill(replica, random_floats(static_cast<size_t>(replica.size()), 9));
   const Floats observations = random_floats(4 * 6, 10), d_logits = random_floats(4 * 3, 11);
   const Floats d_values = random_floats(4, 12);
-  replica.compute_gradients(observations.data(), 2, 2, 0, 2, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 4, d_logits.data(), d_values.data());
   const auto objective = [&](const Floats& flat) {
     const Output output = slow_mlp(replica, flat.data(), observations, 4);
     double total = 0;
@@ -229,18 +232,22 @@ void check_parts(const ModelConfig& config, const void* observations, int t_max,
   replica.initialize(1);
   const auto samples = static_cast<size_t>(t_max) * num_envs;
   const Floats d_logits = random_floats(samples * config.num_actions, 1), d_values = random_floats(samples, 2);
-  replica.compute_gradients(observations, t_max, num_envs, 0, num_envs, d_logits.data(), d_values.data());
+  std::vector<int64_t> all(samples);
+  std::iota(all.begin(), all.end(), 0);
+  replica.compute_gradients(observations, all.data(), static_cast<int64_t>(samples), d_logits.data(), d_values.data());
   const Floats whole(replica.gradients(), replica.gradients() + replica.size());
   Floats sum(whole.size());
   for (int env = 0; env < num_envs; ++env) {
     Floats part_logits, part_values;
+    std::vector<int64_t> part;
     for (int t = 0; t < t_max; ++t) {
       const auto i = static_cast<size_t>(t * num_envs + env);
       part_logits.insert(part_logits.end(), &d_logits[i * config.num_actions],
                          &d_logits[i * config.num_actions] + config.num_actions);
       part_values.push_back(d_values[i]);
+      part.push_back(static_cast<int64_t>(i));
     }
-    replica.compute_gradients(observations, t_max, num_envs, env, 1, part_logits.data(), part_values.data());
+    replica.compute_gradients(observations, part.data(), t_max, part_logits.data(), part_values.data());
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += replica.gradients()[i];
   }
   double largest = 0;
@@ -258,12 +265,12 @@ TEST(the_gradient_is_that_of_the_last_call_alone) {
   Replica replica(mlp());
   replica.initialize(1);
   const Floats observations = random_floats(6, 3), d_logits{1, 2, 3}, d_values{1};
-  replica.compute_gradients(observations.data(), 1, 1, 0, 1, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 1, d_logits.data(), d_values.data());
   const Floats once(replica.gradients(), replica.gradients() + replica.size());
-  replica.compute_gradients(observations.data(), 1, 1, 0, 1, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 1, d_logits.data(), d_values.data());
   CHECK(!std::memcmp(once.data(), replica.gradients(), once.size() * sizeof(float)));
   const Floats zero(3);
-  replica.compute_gradients(observations.data(), 1, 1, 0, 1, zero.data(), zero.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 1, zero.data(), zero.data());
   for (int64_t i = 0; i < replica.size(); ++i) CHECK_EQUAL(replica.gradients()[i], 0.0f);
 }
 

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <stdexcept>
 #include <vector>
 
@@ -181,7 +182,9 @@ TEST(an_update_is_its_parts_in_order) {
     const LossTerms terms =
         actor_critic_loss(kSize, kActions, logits.data(), nullptr, values.data(), actions.data(), advantages.data(),
                           returns.data(), valid.data(), {0.5f, 0.01f, 0.2f}, d_logits.data(), d_values.data());
-    replica.compute_gradients(observations.data(), kSteps, kEnvs, 0, kEnvs, d_logits.data(), d_values.data());
+    std::vector<int64_t> samples(kSize);
+    std::iota(samples.begin(), samples.end(), 0);
+    replica.compute_gradients(observations.data(), samples.data(), kSize, d_logits.data(), d_values.data());
     double norm = 0;
     const float scale = clip_by_global_norm(replica.gradients(), replica.size(), config.max_grad_norm, &norm);
     std::vector<float> theta = run.initial, mean_square(theta.size());

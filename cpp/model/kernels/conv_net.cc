@@ -140,7 +140,6 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.active_values = allocate<float>(samples * state_.hidden + 1);
   state_.active_units_count = allocate<int32_t>(samples * unit_blocks);
   state_.panel = allocate<float>(int64_t{kernels::kSampleBlock} * 128);
-  state_.slots = allocate<int64_t>(samples);
   state_.block = kBlock;
   state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
 }
@@ -153,15 +152,13 @@ void ConvNet::act(int t, const void* observations, float* logits, float* values)
   kernels_.forward(state_, state_.num_envs, images_.data(), slots_.data(), logits, values);
 }
 
-void ConvNet::evaluate(const void* observations, int first_env, int count, float* logits, float* values) {
-  const int64_t samples = int64_t{state_.t_max} * count;
-  for (int64_t first = 0; first < samples; first += state_.num_envs) {
-    const auto size = static_cast<int>(std::min<int64_t>(samples - first, state_.num_envs));
-    for (int i = 0; i < size; ++i) {
-      slots_[i] = (first + i) / count * state_.num_envs + first_env + (first + i) % count;
-      images_[i] = static_cast<const uint8_t*>(observations) + slots_[i] * kObservationBytes;
-    }
-    kernels_.forward(state_, size, images_.data(), slots_.data(), logits + first * state_.num_actions, values + first);
+void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) {
+  for (int64_t first = 0; first < count; first += state_.num_envs) {
+    const auto size = static_cast<int>(std::min<int64_t>(count - first, state_.num_envs));
+    for (int i = 0; i < size; ++i)
+      images_[i] = static_cast<const uint8_t*>(observations) + samples[first + i] * kObservationBytes;
+    kernels_.forward(state_, size, images_.data(), samples + first, logits + first * state_.num_actions,
+                     values + first);
   }
 }
 

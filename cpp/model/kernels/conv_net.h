@@ -32,10 +32,10 @@ class ConvNet final : public Network {
   const float* gradients() const override { return state_.gradients; }
   void parameters_changed() override { kernels_.load(state_); }
   void act(int t, const void* observations, float* logits, float* values) override;
-  void evaluate(const void* observations, int first_env, int count, float* logits, float* values) override;
-  void compute_gradients(const void* observations, int first_env, int count, const float* d_logits,
+  void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) override;
+  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
                          const float* d_values) override {
-    kernels_.backward(state_, static_cast<const uint8_t*>(observations), first_env, count, d_logits, d_values);
+    kernels_.backward(state_, static_cast<const uint8_t*>(observations), samples, count, d_logits, d_values);
   }
 
  private:
@@ -48,7 +48,7 @@ class ConvNet final : public Network {
   kernels::ConvNetState state_{};
   float* parameters_ = nullptr;
   std::vector<const uint8_t*> images_;                   // [num_envs]: the samples at hand ...
-  std::vector<int64_t> slots_;                           // ... and where their activations go
+  std::vector<int64_t> slots_;                           // ... and where their activations go, in act()
   int factors_[kernels::ConvNetState::kMaxLayers] = {};  // of the space-to-depth before each layer
   struct Free {
     void operator()(void* memory) const;

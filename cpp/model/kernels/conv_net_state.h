@@ -68,7 +68,6 @@ struct ConvNetState {
   float* active_values;            // the same
   int32_t* active_units_count;     // [t_max * num_envs][hidden / kUnitBlock]
   float* panel;                    // [kSampleBlock][at most 128]
-  int64_t* slots;                  // [t_max * num_envs]: where the activations of an update's samples lie
   float* feature_gradient;         // [block][features]
   int block;                       // samples whose feature gradients are computed together, at most
 };
@@ -78,8 +77,8 @@ struct ConvNetKernels {
   void (*load)(ConvNetState&);
   void (*forward)(ConvNetState&, int count, const uint8_t* const* images, const int64_t* slots, float* logits,
                   float* values);
-  void (*backward)(ConvNetState&, const uint8_t* observations, int first_env, int count, const float* d_logits,
-                   const float* d_values);
+  void (*backward)(ConvNetState&, const uint8_t* observations, const int64_t* samples, int64_t count,
+                   const float* d_logits, const float* d_values);
 };
 
 }  // namespace a3c::kernels
