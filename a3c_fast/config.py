@@ -107,7 +107,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
 _ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
 # What the shape of a checkpoint and the meaning of its contents depend on.
-STRUCTURAL_FIELDS = ("env_id", "model", "hidden_sizes", "stack_num", "optimizer")
+STRUCTURAL_FIELDS = ("env_id", "model", "hidden_sizes", "lstm_size", "stack_num", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -138,11 +138,13 @@ class Config:
     clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY
-    """Scale the advantages of each rollout of a worker to mean 0 and standard deviation 1."""
+    """Scale the advantages of each update to mean 0 and standard deviation 1."""
     model: ModelName = _BY_FAMILY
     """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512) or `mlp`."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Layers of the `mlp`."""
+    lstm_size: int = 0
+    """Units of an LSTM between the network and its two heads; 0: none. The recurrent agent of the paper has 256."""
     optimizer: OptimizerName = _BY_FAMILY
     """Shared RMSProp in the paper's form, or shared Adam."""
     learning_rate: float = _BY_FAMILY
@@ -307,6 +309,7 @@ def _check(config: Config, family: Family) -> None:
     for size in config.hidden_sizes:
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 65536:
             raise ConfigError("hidden_sizes", config.hidden_sizes, "every layer must have 1 to 65536 units")
+    integer("lstm_size", 0, 65536)
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
     flag("learning_rate_decay")

@@ -63,13 +63,15 @@ def evaluate(
     lengths: list[int] = []
     running = np.zeros(num_envs)
     length = np.zeros(num_envs, int)
-    resetting = np.zeros(num_envs, bool)
+    resetting = restarted = np.zeros(num_envs, bool)
     observations, _ = pool.reset()
+    state = policy.initial_state(num_envs)
     while len(returns) < episodes:
         if frames is not None and quota[0] == len(range(0, episodes, num_envs)):
             frames.append(np.array(observations[0][-1]))
         with torch.inference_mode():
-            logits, _ = policy(torch.from_numpy(observations))
+            state[torch.from_numpy(restarted)] = 0
+            logits, _, state = policy.step(torch.from_numpy(observations), state)
             if greedy:
                 actions = logits.argmax(-1)
             else:
@@ -77,6 +79,7 @@ def evaluate(
         observations, rewards, terminated, truncated, _ = pool.step(actions.numpy().astype(np.int32))
         running += rewards
         length += ~resetting
+        restarted = resetting  # the step that only resets has shown the first observation
         for i in np.flatnonzero(terminated | truncated):
             if quota[i] > 0:
                 quota[i] -= 1
@@ -123,7 +126,7 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     config = dataclasses.replace(Config.from_json(checkpoint.config), resume=False)
     shape, _, num_actions = envs.observation_layout(config)
     check_model(config, shape)
-    policy = ActorCritic(config.model, shape, num_actions, config.hidden_sizes)
+    policy = ActorCritic(config.model, shape, num_actions, config.hidden_sizes, config.lstm_size)
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: value.shape for name, value in checkpoint.parameters.items()}
     if expected != found:

@@ -22,13 +22,18 @@ _HIDDEN = {"paper": (256,), "nature": (512,)}
 
 
 class ActorCritic(nn.Module):
-    """A torso with a policy head and a value head: pi(a|s) = softmax(logits) and V(s).
+    """A torso, an LSTM where `lstm_size` is not 0, a policy head and a value head: pi(a|s) = softmax(logits) and V(s).
 
     Feature maps are flattened in (height, width, channel) order, as they lie in channels-last memory.
     """
 
     def __init__(
-        self, model: str, observation_shape: Sequence[int], num_actions: int, hidden_sizes: Sequence[int] = (64, 64)
+        self,
+        model: str,
+        observation_shape: Sequence[int],
+        num_actions: int,
+        hidden_sizes: Sequence[int] = (64, 64),
+        lstm_size: int = 0,
     ) -> None:
         super().__init__()
         self.convolutions: list[nn.Conv2d] = []
@@ -48,11 +53,41 @@ class ActorCritic(nn.Module):
             self.add_module(f"fc{i}", layer)
             self.layers.append(layer)
             size = units
+        self.lstm_size = lstm_size
+        if lstm_size:
+            self.lstm = nn.LSTMCell(size, lstm_size)
+            size = lstm_size
         self.policy_head = nn.Linear(size, num_actions)
         self.value_head = nn.Linear(size, 1)
 
+    def initial_state(self, num_envs: int) -> torch.Tensor:
+        """What `step` is given where an episode begins: zeros [num_envs, 2 * lstm_size], of no width without an LSTM."""
+        return torch.zeros(num_envs, 2 * self.lstm_size)
+
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observations [N, ...], uint8 or float32 as the environment gives them -> logits [N, A], values [N]."""
+        """Observations [N, ...], uint8 or float32 as the environment gives them -> logits [N, A], values [N].
+
+        With an LSTM these are taken for the first of their episodes.
+        """
+        logits, values, _ = self.step(observations, self.initial_state(len(observations)))
+        return logits, values
+
+    def step(
+        self, observations: torch.Tensor, state: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One step of N environments: observations [N, ...] -> logits [N, A], values [N] and the next state.
+
+        `state` [N, 2 * lstm_size], the LSTM's h and c, is `initial_state` where an episode begins and else what the
+        step before returned. A network without an LSTM has an empty one.
+        """
+        x = self.features(observations)
+        if self.lstm_size:
+            h, c = self.lstm(x, tuple(state.chunk(2, 1)))
+            x, state = h, torch.cat((h, c), 1)
+        return self.policy_head(x), self.value_head(x).squeeze(-1), state
+
+    def features(self, observations: torch.Tensor) -> torch.Tensor:
+        """Observations [N, ...] -> what the LSTM or the heads are given, [N, F]."""
         x = observations.float() / 255 if observations.dtype == torch.uint8 else observations.float()
         for convolution in self.convolutions:
             x = torch.relu(convolution(x))
@@ -61,7 +96,7 @@ class ActorCritic(nn.Module):
         x = x.flatten(1)
         for layer in self.layers:
             x = self.activation(layer(x))
-        return self.policy_head(x), self.value_head(x).squeeze(-1)
+        return x
 
 
 def to_named(flat: Floats, specs: Sequence[ParameterSpec]) -> dict[str, Floats]:

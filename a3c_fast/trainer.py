@@ -225,9 +225,14 @@ class Trainer:
         )
 
     def policy(self) -> ActorCritic:
-        """The network as a module of its own, with the parameters of now: observations -> (logits, values)."""
+        """The network as a module of its own, with the parameters of now: observations -> (logits, values).
+
+        One with an LSTM is stepped through an episode with its `step()`.
+        """
         shape, _, num_actions = self._layout
-        module = ActorCritic(self.config.model, shape, num_actions, self.config.hidden_sizes)
+        module = ActorCritic(
+            self.config.model, shape, num_actions, self.config.hidden_sizes, self.config.lstm_size
+        )
         module.load_state_dict(self.state_dict())
         return module.eval()
 
@@ -329,6 +334,7 @@ class Trainer:
             observation_type=dtype,
             num_actions=num_actions,
             hidden_sizes=list(self.config.hidden_sizes),
+            lstm_size=self.config.lstm_size,
         )
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
@@ -378,6 +384,7 @@ class Trainer:
         observation = math.prod(shape) * (1 if dtype == "uint8" else 4)
         # What the network keeps of a step until its gradients are taken, in floats.
         kept = {"paper": 9_504, "nature": 21_632, "mlp": sum(self.config.hidden_sizes)}[self.config.model]
+        kept += 8 * self.config.lstm_size
         samples = self.config.num_workers * self.config.envs_per_worker * (self.config.t_max + 1)
         needed = samples * (observation + 4 * (kept + num_actions + 8))
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -24,6 +24,7 @@ class ModelConfig:
         observation_type: str,
         num_actions: int,
         hidden_sizes: Sequence[int],
+        lstm_size: int = 0,
     ) -> None: ...
 
 class TrainConfig:

@@ -256,13 +256,16 @@ void engine_load(a3c::Engine& engine, const Floats& parameters, const py::dict& 
 py::dict engine_worker_state(const a3c::Engine& engine, int worker) {
   const a3c::WorkerState s = engine.worker_state(worker);
   return py::dict("random"_a = s.random, "env"_a = py::bytes(s.env), "previous_done"_a = s.previous_done,
-                  "episode_return"_a = s.episode_return, "episode_length"_a = s.episode_length);
+                  "previous_ended"_a = s.previous_ended, "starts"_a = s.starts,
+                  "recurrent_state"_a = s.recurrent_state, "episode_return"_a = s.episode_return, "episode_length"_a = s.episode_length);
 }
 
 void engine_load_worker_state(a3c::Engine& engine, int worker, const py::dict& state) {
   engine.load_worker_state(
       worker, {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(),
-               state["previous_done"].cast<std::vector<uint8_t>>(), state["episode_return"].cast<std::vector<double>>(),
+               state["previous_done"].cast<std::vector<uint8_t>>(), state["previous_ended"].cast<std::vector<uint8_t>>(),
+               state["starts"].cast<std::vector<uint8_t>>(), state["recurrent_state"].cast<std::vector<float>>(),
+               state["episode_return"].cast<std::vector<double>>(),
                state["episode_length"].cast<std::vector<int64_t>>()});
 }
 
@@ -373,7 +376,7 @@ py::tuple replica_forward(BoundReplica& self, const py::array& observations) {
   float* values_data = values.mutable_data();
   {
     const py::gil_scoped_release release;
-    self.replica.forward(data, n, logits_data, values_data);
+    self.replica.forward(data, n, {}, logits_data, values_data);
   }
   return py::make_tuple(logits, values);
 }
@@ -388,7 +391,7 @@ py::array_t<float> replica_gradients(BoundReplica& self, const py::array& observ
   std::iota(samples.begin(), samples.end(), 0);
   {
     const py::gil_scoped_release release;  // LibTorch's autograd refuses to run under the GIL
-    self.replica.compute_gradients(data, samples.data(), n, d_logits.data(), d_values.data());
+    self.replica.compute_gradients(data, samples.data(), n, {}, d_logits.data(), d_values.data());
   }
   return copy_of(self.replica.gradients(), self.replica.size());
 }
@@ -409,12 +412,13 @@ PYBIND11_MODULE(a3c_fast_core, m) {
 
   py::class_<a3c::ModelConfig>(m, "ModelConfig")
       .def(py::init([](const std::string& kind, std::vector<int64_t> shape, const std::string& type, int num_actions,
-                       std::vector<int64_t> hidden_sizes) {
+                       std::vector<int64_t> hidden_sizes, int lstm_size) {
              require(num_actions > 0 && num_actions <= a3c::kMaxActions, "num_actions is out of range");
              return a3c::ModelConfig{model_kind(kind), std::move(shape), observation_type(type), num_actions,
-                                     std::move(hidden_sizes)};
+                                     std::move(hidden_sizes), lstm_size};
            }),
-           py::kw_only(), "kind"_a, "observation_shape"_a, "observation_type"_a, "num_actions"_a, "hidden_sizes"_a);
+           py::kw_only(), "kind"_a, "observation_shape"_a, "observation_type"_a, "num_actions"_a, "hidden_sizes"_a,
+           "lstm_size"_a = 0);
 
   py::class_<a3c::TrainConfig>(m, "TrainConfig")
       .def(py::init([](int64_t total_steps, int t_max, int envs_per_update, int update_epochs, double clip_coef,

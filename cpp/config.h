@@ -35,6 +35,7 @@ struct ModelConfig {
   ObservationType observation_type = ObservationType::float32;
   int num_actions = 0;
   std::vector<int64_t> hidden_sizes;  // of `mlp` alone
+  int lstm_size = 0;                  // units of the LSTM between torso and heads; 0: none
 };
 
 struct OptimizerConfig {

@@ -17,6 +17,7 @@ enum Stage : int {
   kConv3Forward,
   kKeepActivations,  // for the backward pass
   kFcForward,
+  kLstmForward,  // with its heads
   kHeadsForward,
   kAutogradForward,  // of networks without kernels of our own: all of the above at once
   kSampleActions,
@@ -25,6 +26,7 @@ enum Stage : int {
   kRecordStep,
   kReturns,
   kLoss,
+  kLstmBackward,  // with its heads
   kHeadsBackward,
   kFcWeightGradient,
   kFcInputGradient,

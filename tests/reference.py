@@ -282,12 +282,6 @@ class A3C:
         acted = self.theta.copy()  # theta': every gradient of the first epoch is taken there
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
         mask = np.array(valid)
-        if s.normalize_advantages and mask.any():
-            some = advantages[mask]
-            advantages = (advantages - some.mean()) / (some.std() + 1e-8)
-        samples = [t * k + i for first in range(0, k, s.envs_per_update) for t in range(s.t_max)
-                   for i in range(first, first + s.envs_per_update)]
-        size = s.t_max * s.envs_per_update
         flat = {
             "observations": torch.stack(seen).flatten(0, 1),
             "acting": torch.stack(acting).flatten(0, 1),
@@ -296,14 +290,19 @@ class A3C:
             "target": torch.from_numpy(target).float().flatten(),
             "mask": torch.from_numpy(mask).flatten(),
         }
-        for epoch, first in [(e, f) for e in range(s.update_epochs) for f in range(0, len(samples), size)]:
-            if epoch > 0 and first == 0:
-                for left in range(len(samples), 1, -1):
+        for epoch, first in [(e, f) for e in range(s.update_epochs) for f in range(0, k, s.envs_per_update)]:
+            if first == 0:
+                order = list(range(k))
+                for left in range(k, 1, -1) if epoch > 0 else ():
                     other = self.random.next() % left
-                    samples[left - 1], samples[other] = samples[other], samples[left - 1]
-            part = {name: array[samples[first : first + size]] for name, array in flat.items()}
+                    order[left - 1], order[other] = order[other], order[left - 1]
+            samples = [t * k + i for t in range(s.t_max) for i in order[first : first + s.envs_per_update]]
+            part = {name: array[samples] for name, array in flat.items()}
             if not part["mask"].any():
                 continue
+            if s.normalize_advantages:
+                some = part["advantages"][part["mask"]]
+                part["advantages"] = (part["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
             at = acted if epoch == 0 else self.theta
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
             logits, value = self.model(part["observations"])

@@ -30,6 +30,9 @@ def example(step: int = 1234, value: float = 0.5) -> Checkpoint:
         "random": 2**63 + 5,
         "env": bytes(range(256)),
         "previous_done": [0, 1],
+        "previous_ended": [0, 1],
+        "starts": [1, 0],
+        "recurrent_state": [0.25, -1e-7],
         "episode_return": [1.5, -2.0],
         "episode_length": [3, 0],
     }

@@ -15,6 +15,7 @@ Rollout::Rollout(int t_max, const EnvSpec& spec)
       done(static_cast<size_t>(size())),
       bootstraps(static_cast<size_t>(size())),
       valid(static_cast<size_t>(size())),
+      starts(static_cast<size_t>(size() + num_envs), 1),
       returns(static_cast<size_t>(size())),
       advantages(static_cast<size_t>(size())) {}
 

@@ -23,6 +23,7 @@ struct Rollout {
   std::vector<uint8_t> done;          // [t_max][K]: step t ended something, so t + 1 is a reset step
   std::vector<uint8_t> bootstraps;    // [t_max][K]: V(s_{t+1}) counts (true unless step t terminated)
   std::vector<uint8_t> valid;         // [t_max][K]: step t was the policy's own; reset steps are 0
+  std::vector<uint8_t> starts;        // [t_max + 1][K]: the observation is the first of an episode
   std::vector<float> returns;         // [t_max][K]
   std::vector<float> advantages;      // [t_max][K]
 

@@ -67,6 +67,10 @@ ActorCritic::ActorCritic(const ModelConfig& config) : kind_(config.kind) {
     register_module("fc" + std::to_string(layers_.size()), layers_.back());
     size = width;
   }
+  if (config.lstm_size > 0) {
+    lstm_ = register_module("lstm", torch::nn::LSTMCell(size, config.lstm_size));
+    size = config.lstm_size;
+  }
   policy_head_ = register_module("policy_head", torch::nn::Linear(size, config.num_actions));
   value_head_ = register_module("value_head", torch::nn::Linear(size, 1));
 }
@@ -80,9 +84,23 @@ at::Tensor ActorCritic::features(at::Tensor x) {
   return x;
 }
 
-std::pair<at::Tensor, at::Tensor> ActorCritic::forward(const at::Tensor& observations) {
-  const at::Tensor x = features(observations);
-  return {policy_head_->forward(x), value_head_->forward(x).squeeze(-1)};
+ActorCritic::Output ActorCritic::forward(const at::Tensor& observations, int64_t steps, at::Tensor state,
+                                         const at::Tensor& starts) {
+  at::Tensor x = features(observations);
+  if (!lstm_.is_empty()) {
+    const int64_t sequences = x.size(0) / steps;
+    std::vector<at::Tensor> hidden;
+    for (int64_t t = 0; t < steps; ++t) {
+      const at::Tensor now = x.narrow(0, t * sequences, sequences);
+      if (starts.defined()) state = state.masked_fill(starts.narrow(0, t * sequences, sequences), 0.0);
+      const std::vector<at::Tensor> halves = state.chunk(2, 1);
+      const auto [h, c] = lstm_->forward(now, std::make_tuple(halves[0], halves[1]));
+      state = at::cat({h, c}, 1);
+      hidden.push_back(h);
+    }
+    x = at::cat(hidden);
+  }
+  return {policy_head_->forward(x), value_head_->forward(x).squeeze(-1), state};
 }
 
 void ActorCritic::initialize(uint64_t seed) {
@@ -95,6 +113,10 @@ void ActorCritic::initialize(uint64_t seed) {
   };
   for (torch::nn::Conv2d& convolution : convolutions_) fill(convolution->weight, convolution->bias, std::sqrt(2.0));
   for (torch::nn::Linear& layer : layers_) fill(layer->weight, layer->bias, std::sqrt(2.0));
+  if (!lstm_.is_empty()) {
+    fill(lstm_->weight_ih, lstm_->bias_ih, 1.0);
+    fill(lstm_->weight_hh, lstm_->bias_hh, 1.0);
+  }
   fill(policy_head_->weight, policy_head_->bias, 0.01);
   fill(value_head_->weight, value_head_->bias, 1.0);
 }

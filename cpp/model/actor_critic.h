@@ -1,7 +1,7 @@
 // The networks, as LibTorch modules: the definition that every faster path must equal.
 //
-// Observation -> torso -> (the seam of a recurrent core) -> policy head (logits) and value head. Torso and heads
-// share nothing but the features, so that a core goes between them and a Gaussian head beside the categorical one.
+// Observation -> torso -> LSTM, where there is one -> policy head (logits) and value head. Torso and heads share
+// nothing but the features, so that a Gaussian head could stand beside the categorical one.
 // Mnih et al. 2016, section 8: one torso, a softmax output for pi and a linear output for V.
 #pragma once
 
@@ -9,8 +9,8 @@
 #include <torch/nn/module.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/rnn.h>
 
-#include <utility>
 #include <vector>
 
 #include "config.h"
@@ -26,17 +26,26 @@ class ActorCritic : public torch::nn::Module {
 
   // observations: float [N, ...observation_shape], images scaled to [0, 1] -> features float [N, F].
   at::Tensor features(at::Tensor observations);
-  // -> logits [N, num_actions], values [N].
-  std::pair<at::Tensor, at::Tensor> forward(const at::Tensor& observations);
 
-  // Orthogonal weights with gain sqrt(2) in the torso, 0.01 in the policy head and 1 in the value head; zero biases.
-  // Deterministic in `seed`; leaves LibTorch's global generator alone.
+  struct Output {
+    at::Tensor logits;  // [N, num_actions]
+    at::Tensor values;  // [N]
+    at::Tensor state;   // [B, 2 * lstm_size] after the last step
+  };
+  // observations are B sequences of `steps` steps, number step * B + sequence; without an LSTM they are just N. state
+  // [B, 2 * lstm_size], h and c, is that before the first step; starts, bool [N, 1] or undefined for none, says where
+  // an episode begins, before which the state is zero.
+  Output forward(const at::Tensor& observations, int64_t steps, at::Tensor state, const at::Tensor& starts);
+
+  // Orthogonal weights with gain sqrt(2) in the torso, 1 in the LSTM, 0.01 in the policy head and 1 in the value head;
+  // zero biases. Deterministic in `seed`; leaves LibTorch's global generator alone.
   void initialize(uint64_t seed);
 
  private:
   const ModelKind kind_;
   std::vector<torch::nn::Conv2d> convolutions_;
   std::vector<torch::nn::Linear> layers_;
+  torch::nn::LSTMCell lstm_{nullptr};  // Hochreiter and Schmidhuber 1997 as torch.nn.LSTMCell has it
   torch::nn::Linear policy_head_{nullptr};
   torch::nn::Linear value_head_{nullptr};
 };

@@ -9,39 +9,58 @@ namespace {
 // Every model, through LibTorch: the forward pass runs again where gradients are wanted.
 class AutogradNetwork final : public Network {
  public:
-  AutogradNetwork(const ModelConfig& config, int num_envs, StageClock& clock)
-      : replica_(config), num_envs_(num_envs), clock_(clock) {}
+  AutogradNetwork(const ModelConfig& config, int t_max, int num_envs, StageClock& clock)
+      : replica_(config), recurrence_(t_max, num_envs, config.lstm_size), t_max_(t_max), clock_(clock) {}
 
   int64_t size() const override { return replica_.size(); }
   float* parameters() override { return replica_.parameters(); }
   const float* gradients() const override { return replica_.gradients(); }
   void parameters_changed() override {}
-  void act(int, const void* observations, float* logits, float* values) override {
-    replica_.forward(observations, num_envs_, logits, values);
+  Recurrence& recurrence() override { return recurrence_; }
+
+  void act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) override {
+    recurrence_.begin(t, starts);
+    replica_.forward(observations, recurrence_.num_envs,
+                     {.state = recurrence_.state(t), .next_state = recurrence_.state(t + 1)}, logits, values);
     lap(clock_, kAutogradForward);
   }
   void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits,
                 float* values) override {
-    replica_.forward(observations, samples, count, logits, values);
+    replica_.forward(observations, samples, count, sequences(samples, count), logits, values);
     lap(clock_, kAutogradForward);
   }
   void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
                          const float* d_values) override {
-    replica_.compute_gradients(observations, samples, count, d_logits, d_values);
+    replica_.compute_gradients(observations, samples, count, sequences(samples, count), d_logits, d_values);
     lap(clock_, kAutogradBackward);
   }
 
  private:
+  Sequences sequences(const int64_t* samples, int64_t count) {
+    if (recurrence_.state_size == 0) return {};
+    starts_.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) starts_[i] = recurrence_.starts[samples[i]];
+    const int64_t environments = count / t_max_;
+    state_.resize(static_cast<size_t>(environments * recurrence_.state_size));
+    for (int64_t i = 0; i < environments; ++i)
+      std::copy_n(recurrence_.state(0) + samples[i] * recurrence_.state_size, recurrence_.state_size,
+                  &state_[i * recurrence_.state_size]);
+    return {t_max_, starts_.data(), state_.data(), nullptr};
+  }
+
   Replica replica_;
-  const int num_envs_;
+  Recurrence recurrence_;
+  const int t_max_;
   StageClock& clock_;
+  std::vector<uint8_t> starts_;  // of an update's samples
+  std::vector<float> state_;     // of its environments, before the first step
 };
 
 }  // namespace
 
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock) {
   const kernels::ConvNetKernels* kernels = best_kernels();
-  if (!kernels || !ConvNet::supports(config)) return std::make_unique<AutogradNetwork>(config, num_envs, clock);
+  if (!kernels || !ConvNet::supports(config)) return std::make_unique<AutogradNetwork>(config, t_max, num_envs, clock);
   const Replica layout(config);
   return std::make_unique<ConvNet>(config, layout.parameter_specs(), layout.size(), t_max, num_envs, *kernels, clock);
 }

@@ -87,11 +87,22 @@ struct Replica::Impl {
   }
 
   // The first samples of `batch`.
-  void forward(int64_t num_samples, float* logits, float* values) {
+  ActorCritic::Output forward(int64_t num_samples, const Sequences& sequences) {
+    const int64_t count = num_samples / sequences.steps;
+    at::Tensor state = at::zeros({count, 2 * config.lstm_size}), starts;
+    if (sequences.state) std::copy_n(sequences.state, state.numel(), state.data_ptr<float>());
+    if (sequences.starts)
+      starts = at::from_blob(const_cast<uint8_t*>(sequences.starts), {num_samples, 1}, at::kByte).to(at::kBool);
+    return module.forward(batch_tensor(num_samples), sequences.steps, state, starts);
+  }
+
+  void forward(int64_t num_samples, const Sequences& sequences, float* logits, float* values) {
     const at::NoGradGuard no_grad;
-    const auto [logits_tensor, values_tensor] = module.forward(batch_tensor(num_samples));
-    std::copy_n(logits_tensor.contiguous().const_data_ptr<float>(), logits_tensor.numel(), logits);
-    std::copy_n(values_tensor.contiguous().const_data_ptr<float>(), num_samples, values);
+    const ActorCritic::Output output = forward(num_samples, sequences);
+    std::copy_n(output.logits.contiguous().const_data_ptr<float>(), output.logits.numel(), logits);
+    std::copy_n(output.values.contiguous().const_data_ptr<float>(), num_samples, values);
+    if (sequences.next_state)
+      std::copy_n(output.state.contiguous().const_data_ptr<float>(), output.state.numel(), sequences.next_state);
   }
 
   const ModelConfig config;
@@ -122,26 +133,28 @@ void Replica::initialize(uint64_t seed) {
   impl_->module.initialize(seed);
 }
 
-void Replica::forward(const void* observations, int64_t num_samples, float* logits, float* values) {
+void Replica::forward(const void* observations, int64_t num_samples, const Sequences& sequences, float* logits,
+                      float* values) {
   impl_->reserve(num_samples);
   impl_->convert(observations, 0, num_samples);
-  impl_->forward(num_samples, logits, values);
+  impl_->forward(num_samples, sequences, logits, values);
 }
 
-void Replica::forward(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) {
+void Replica::forward(const void* observations, const int64_t* samples, int64_t count, const Sequences& sequences,
+                      float* logits, float* values) {
   impl_->gather(observations, samples, count);
-  impl_->forward(count, logits, values);
+  impl_->forward(count, sequences, logits, values);
 }
 
-void Replica::compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
-                                const float* d_values) {
+void Replica::compute_gradients(const void* observations, const int64_t* samples, int64_t count,
+                                const Sequences& sequences, const float* d_logits, const float* d_values) {
   impl_->gather(observations, samples, count);
   impl_->gradients.zero_();
-  const auto [logits, values] = impl_->module.forward(impl_->batch_tensor(count));
+  const ActorCritic::Output output = impl_->forward(count, sequences);
   const at::Tensor logits_gradient =
       at::from_blob(const_cast<float*>(d_logits), {count, impl_->config.num_actions});
   const at::Tensor values_gradient = at::from_blob(const_cast<float*>(d_values), {count});
-  torch::autograd::backward({logits, values}, {logits_gradient, values_gradient});
+  torch::autograd::backward({output.logits, output.values}, {logits_gradient, values_gradient});
   if (impl_->first_gradient.grad().const_data_ptr<float>() != impl_->gradients.const_data_ptr<float>())
     throw std::logic_error("autograd replaced a gradient instead of adding to it");
 }

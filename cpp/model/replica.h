@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config.h"
+#include "model/recurrence.h"
 
 namespace a3c {
 
@@ -37,16 +38,18 @@ class Replica {
   void initialize(uint64_t seed);
 
   // observations [num_samples][...] -> logits [num_samples][num_actions], values [num_samples].
-  void forward(const void* observations, int64_t num_samples, float* logits, float* values);
+  void forward(const void* observations, int64_t num_samples, const Sequences& sequences, float* logits,
+               float* values);
 
   // The same for observations samples[0 .. count - 1] of more: samples [count] -> logits [count][num_actions], values
-  // [count].
-  void forward(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values);
+  // [count]. `sequences` matters to a recurrent network alone.
+  void forward(const void* observations, const int64_t* samples, int64_t count, const Sequences& sequences,
+               float* logits, float* values);
 
   // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for observations samples[0 .. count - 1]. samples
   // [count], d_logits [count][num_actions], d_values [count].
-  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
-                         const float* d_values);
+  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const Sequences& sequences,
+                         const float* d_logits, const float* d_values);
 
  private:
   struct Impl;

@@ -249,7 +249,18 @@ WorkerState Engine::worker_state(int index) const {
   const Worker& worker = *state_->workers.at(index);
   // Before the first observation there is nothing to continue but the random numbers.
   const std::string env = worker.has_observation ? worker.env->save_state() : std::string();
-  return {worker.random.state(), env, worker.previous_done, worker.episode_return, worker.episode_length};
+  const Rollout& rollout = worker.rollout;
+  Recurrence& recurrence = worker.network->recurrence();
+  std::vector<float> recurrent_state;
+  if (!env.empty()) recurrent_state.assign(recurrence.state(0), recurrence.state(1));
+  return {worker.random.state(),
+          env,
+          worker.previous_done,
+          worker.previous_ended,
+          {rollout.starts.begin(), rollout.starts.begin() + rollout.num_envs},
+          recurrent_state,
+          worker.episode_return,
+          worker.episode_length};
 }
 
 void Engine::load_worker_state(int index, const WorkerState& saved) {
@@ -257,12 +268,20 @@ void Engine::load_worker_state(int index, const WorkerState& saved) {
   Worker& worker = *state_->workers.at(index);
   worker.random = Random(saved.random);
   if (saved.env.empty()) return;  // new episodes: nothing of the old ones may leak into them
+  Rollout& rollout = worker.rollout;
+  Recurrence& recurrence = worker.network->recurrence();
   if (saved.previous_done.size() != worker.previous_done.size() ||
+      saved.previous_ended.size() != worker.previous_ended.size() || saved.starts.size() != size_t(rollout.num_envs) ||
       saved.episode_return.size() != worker.episode_return.size() ||
       saved.episode_length.size() != worker.episode_length.size())
     throw std::invalid_argument("the saved state is of another number of environments");
+  if (saved.recurrent_state.size() != static_cast<size_t>(recurrence.state(1) - recurrence.state(0)))
+    throw std::invalid_argument("the saved state is of another LSTM");
   worker.env->load_state(saved.env);
   worker.previous_done = saved.previous_done;
+  worker.previous_ended = saved.previous_ended;
+  std::copy(saved.starts.begin(), saved.starts.end(), rollout.starts.begin());
+  std::copy(saved.recurrent_state.begin(), saved.recurrent_state.end(), recurrence.state(0));
   worker.episode_return = saved.episode_return;
   worker.episode_length = saved.episode_length;
   worker.has_observation = false;  // the next recv() shows it again

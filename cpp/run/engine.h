@@ -31,6 +31,9 @@ struct WorkerState {
   uint64_t random = 0;
   std::string env;
   std::vector<uint8_t> previous_done;
+  std::vector<uint8_t> previous_ended;
+  std::vector<uint8_t> starts;
+  std::vector<float> recurrent_state;
   std::vector<double> episode_return;
   std::vector<int64_t> episode_length;
 };

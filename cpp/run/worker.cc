@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 
 #include "learn/categorical.h"
@@ -34,7 +35,8 @@ void pull(Worker& worker, const Shared& shared) {
 void choose_actions(Worker& worker, int t) {
   Rollout& rollout = worker.rollout;
   float* logits = &rollout.logits[rollout.at(t) * rollout.num_actions];
-  worker.network->act(t, rollout.observation_row(t), logits, &rollout.values[rollout.at(t)]);
+  worker.network->act(t, rollout.observation_row(t), &rollout.starts[rollout.at(t)], logits,
+                      &rollout.values[rollout.at(t)]);
   for (int k = 0; k < rollout.num_envs; ++k)
     rollout.actions[rollout.at(t, k)] =
         categorical::sample(logits + k * rollout.num_actions, rollout.num_actions, worker.random.uniform());
@@ -52,6 +54,8 @@ void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) 
     rollout.done[i] = batch.done[k];
     rollout.bootstraps[i] = batch.bootstraps[k];
     worker.previous_done[k] = batch.done[k];
+    rollout.starts[rollout.at(t + 1, k)] = worker.previous_ended[k];
+    worker.previous_ended[k] = batch.episode_ended[k];
 
     worker.episode_return[k] += batch.raw_reward[k];
     worker.episode_length[k] += rollout.valid[i];
@@ -63,10 +67,14 @@ void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) 
   }
 }
 
-void carry_observations(Rollout& rollout, int from) {
-  if (from > 0)
-    std::memcpy(rollout.observation_row(0), rollout.observation_row(from),
-                static_cast<size_t>(rollout.num_envs * rollout.observation_bytes));
+// The next rollout begins at step `from` of this one.
+void carry(Worker& worker, int from) {
+  Rollout& rollout = worker.rollout;
+  if (from == 0) return;
+  std::memcpy(rollout.observation_row(0), rollout.observation_row(from),
+              static_cast<size_t>(rollout.num_envs * rollout.observation_bytes));
+  std::copy_n(&rollout.starts[rollout.at(from)], rollout.num_envs, &rollout.starts[0]);
+  worker.network->recurrence().carry(from);
 }
 
 // Fills the rollout under theta'. False when the run was stopped on the way: the steps taken are dropped, and the
@@ -81,7 +89,7 @@ bool roll_out(Worker& worker, Shared& shared) {
   }
   for (int t = 0; t < rollout.t_max; ++t) {
     if (shared.stop.load(std::memory_order_relaxed)) {
-      carry_observations(rollout, t);
+      carry(worker, t);
       return false;
     }
     worker.activity = "choosing actions";
@@ -101,32 +109,29 @@ bool roll_out(Worker& worker, Shared& shared) {
 void compute_returns(Worker& worker, const TrainConfig& config) {
   Rollout& rollout = worker.rollout;
   const int t_max = rollout.t_max;
-  worker.network->act(t_max, rollout.observation_row(t_max), &rollout.logits[rollout.at(t_max) * rollout.num_actions],
-                      &rollout.values[rollout.at(t_max)]);
+  worker.network->act(t_max, rollout.observation_row(t_max), &rollout.starts[rollout.at(t_max)],
+                      &rollout.logits[rollout.at(t_max) * rollout.num_actions], &rollout.values[rollout.at(t_max)]);
   if (config.gae_lambda == 1.0)
     n_step_returns(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
                    rollout.values.data(), config.gamma, rollout.returns.data(), rollout.advantages.data());
   else
     gae(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
         rollout.values.data(), config.gamma, config.gae_lambda, rollout.returns.data(), rollout.advantages.data());
-  if (config.normalize_advantages)
-    normalize_advantages(rollout.size(), rollout.valid.data(), rollout.advantages.data());
   lap(worker.clock, kReturns);
 }
 
-// The order in which an epoch's updates take the samples of the rollout. In the first epoch an update has all steps of
-// its environments; in later ones any steps of any: neighbours in time say nearly the same.
+// The samples of the rollout in the order in which an epoch's updates take them: an update has all steps of its
+// environments. From the second epoch on the environments come in another order and together with others.
 void order_samples(Worker& worker, int epoch, int envs_per_update) {
   const Rollout& rollout = worker.rollout;
-  std::vector<int64_t>& order = worker.sample_order;
-  if (epoch == 0) {
-    auto next = order.begin();
-    for (int first_env = 0; first_env < rollout.num_envs; first_env += envs_per_update)
-      for (int t = 0; t < rollout.t_max; ++t)
-        for (int env = first_env; env < first_env + envs_per_update; ++env) *next++ = rollout.at(t, env);
-  } else {
-    for (size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[worker.random.below(left)]);
-  }
+  std::vector<int>& envs = worker.env_order;
+  std::iota(envs.begin(), envs.end(), 0);
+  if (epoch > 0)
+    for (size_t left = envs.size(); left > 1; --left) std::swap(envs[left - 1], envs[worker.random.below(left)]);
+  auto next = worker.sample_order.begin();
+  for (int first = 0; first < rollout.num_envs; first += envs_per_update)
+    for (int t = 0; t < rollout.t_max; ++t)
+      for (int i = first; i < first + envs_per_update; ++i) *next++ = rollout.at(t, envs[i]);
 }
 
 // Rows samples[0 .. count - 1] of an array.
@@ -157,6 +162,8 @@ void update(Worker& worker, Shared& shared, int epoch, const int64_t* samples) {
     worker.network->evaluate(rollout.observations.data(), samples, count, batch.logits.data(), batch.values.data());
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
+  if (config.normalize_advantages) normalize_advantages(count, batch.valid.data(), batch.advantages.data());
+
   const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef),
                         static_cast<float>(config.clip_coef)};
   const LossTerms terms = actor_critic_loss(count, rollout.num_actions, batch.logits.data(),
@@ -201,8 +208,10 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
       rollout(train.t_max, env->spec()),
       random(worker_random(train.seed, static_cast<uint64_t>(index))),
       previous_done(env->spec().num_envs),
+      previous_ended(env->spec().num_envs),
       episode_return(env->spec().num_envs),
       episode_length(env->spec().num_envs),
+      env_order(env->spec().num_envs),
       sample_order(static_cast<size_t>(rollout.size())) {
   const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
   const auto logits = samples * env->spec().num_actions;
@@ -232,7 +241,7 @@ void run_worker(Worker& worker, Shared& shared) {
       for (int64_t first = 0; first < rollout.size(); first += update_size)
         update(worker, shared, epoch, &worker.sample_order[first]);
     }
-    carry_observations(rollout, rollout.t_max);
+    carry(worker, rollout.t_max);
 
     // Reset steps are nobody's steps: give their share of the claim back.
     const int64_t valid = std::count(rollout.valid.begin(), rollout.valid.end(), 1);

@@ -49,11 +49,13 @@ struct Worker {
   Random random;
   bool has_observation = false;         // row 0 of the rollout holds the current observation
   std::vector<uint8_t> previous_done;   // [K] the current observation ended something: the next step is a reset step
+  std::vector<uint8_t> previous_ended;  // [K] it ended an episode: the reset step leads to the first of the next one
   std::vector<double> episode_return;   // [K] raw reward since the episode began
   std::vector<int64_t> episode_length;  // [K]
   int skipped_in_a_row = 0;
 
-  std::vector<int64_t> sample_order;    // [t_max * K] which samples of the rollout an epoch's updates take, in order
+  std::vector<int> env_order;           // [K] in which an epoch's updates take the environments ...
+  std::vector<int64_t> sample_order;    // [t_max * K] ... and so the samples of the rollout
   // One update's samples, [t_max * envs_per_update].
   struct UpdateBatch {
     std::vector<int32_t> actions;

@@ -45,8 +45,8 @@ struct Pair {
     std::vector<float> logits(n), values(num_envs), torch_logits(n), torch_values(num_envs);
     for (int t = 0; t <= t_max; ++t) {
       const uint8_t* row = &observations[static_cast<size_t>(t) * num_envs * kBytes];
-      fast->act(t, row, logits.data(), values.data());
-      torch.forward(row, num_envs, torch_logits.data(), torch_values.data());
+      fast->act(t, row, &starts[static_cast<size_t>(t) * num_envs], logits.data(), values.data());
+      torch.forward(row, num_envs, {}, torch_logits.data(), torch_values.data());
       for (int i = 0; i < n; ++i) CHECK_CLOSE(logits[i], torch_logits[i], 2e-5 + 1e-4 * std::abs(torch_logits[i]));
       for (int i = 0; i < num_envs; ++i)
         CHECK_CLOSE(values[i], torch_values[i], 2e-5 + 1e-4 * std::abs(torch_values[i]));
@@ -61,7 +61,7 @@ struct Pair {
     std::vector<float> logits(samples.size() * config.num_actions), values(samples.size());
     std::vector<float> torch_logits(logits.size()), torch_values(values.size());
     fast->evaluate(observations.data(), samples.data(), count, logits.data(), values.data());
-    torch.forward(observations.data(), samples.data(), count, torch_logits.data(), torch_values.data());
+    torch.forward(observations.data(), samples.data(), count, {}, torch_logits.data(), torch_values.data());
     for (size_t i = 0; i < logits.size(); ++i)
       CHECK_CLOSE(logits[i], torch_logits[i], 2e-5 + 1e-4 * std::abs(torch_logits[i]));
     for (size_t i = 0; i < values.size(); ++i)
@@ -84,7 +84,7 @@ struct Pair {
     for (float& x : d_logits) x = normal(random);
     for (float& x : d_values) x = normal(random);
     fast->compute_gradients(observations.data(), samples.data(), count, d_logits.data(), d_values.data());
-    torch.compute_gradients(observations.data(), samples.data(), count, d_logits.data(), d_values.data());
+    torch.compute_gradients(observations.data(), samples.data(), count, {}, d_logits.data(), d_values.data());
     for (const a3c::ParameterSpec& spec : torch.parameter_specs()) {
       int64_t size = 1;
       for (const int64_t extent : spec.shape) size *= extent;

@@ -52,7 +52,7 @@ struct Output {
 };
 Output forward(Replica& replica, const void* observations, int64_t samples, int num_actions) {
   Output output{Floats(static_cast<size_t>(samples * num_actions)), Floats(static_cast<size_t>(samples))};
-  replica.forward(observations, samples, output.logits.data(), output.values.data());
+  replica.forward(observations, samples, {}, output.logits.data(), output.values.data());
   return output;
 }
 
@@ -106,7 +106,7 @@ TEST(the_padding_stays_0) {
   replica.initialize(3);
   check_padding(replica, replica.parameters());
   const Floats observations = random_floats(4 * 6, 1), d_logits = random_floats(4 * 3, 2), d_values(4, 1.0f);
-  replica.compute_gradients(observations.data(), kFirstFour, 4, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 4, {}, d_logits.data(), d_values.data());
   check_padding(replica, replica.gradients());
 }
 
@@ -208,7 +208,7 @@ TEST(the_gradient_equals_finite_differences) {
   fill(replica, random_floats(static_cast<size_t>(replica.size()), 9));
   const Floats observations = random_floats(4 * 6, 10), d_logits = random_floats(4 * 3, 11);
   const Floats d_values = random_floats(4, 12);
-  replica.compute_gradients(observations.data(), kFirstFour, 4, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 4, {}, d_logits.data(), d_values.data());
   const auto objective = [&](const Floats& flat) {
     const Output output = slow_mlp(replica, flat.data(), observations, 4);
     double total = 0;
@@ -234,7 +234,7 @@ void check_parts(const ModelConfig& config, const void* observations, int t_max,
   const Floats d_logits = random_floats(samples * config.num_actions, 1), d_values = random_floats(samples, 2);
   std::vector<int64_t> all(samples);
   std::iota(all.begin(), all.end(), 0);
-  replica.compute_gradients(observations, all.data(), static_cast<int64_t>(samples), d_logits.data(), d_values.data());
+  replica.compute_gradients(observations, all.data(), static_cast<int64_t>(samples), {}, d_logits.data(), d_values.data());
   const Floats whole(replica.gradients(), replica.gradients() + replica.size());
   Floats sum(whole.size());
   for (int env = 0; env < num_envs; ++env) {
@@ -247,7 +247,7 @@ void check_parts(const ModelConfig& config, const void* observations, int t_max,
       part_values.push_back(d_values[i]);
       part.push_back(static_cast<int64_t>(i));
     }
-    replica.compute_gradients(observations, part.data(), t_max, part_logits.data(), part_values.data());
+    replica.compute_gradients(observations, part.data(), t_max, {}, part_logits.data(), part_values.data());
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += replica.gradients()[i];
   }
   double largest = 0;
@@ -265,12 +265,12 @@ TEST(the_gradient_is_that_of_the_last_call_alone) {
   Replica replica(mlp());
   replica.initialize(1);
   const Floats observations = random_floats(6, 3), d_logits{1, 2, 3}, d_values{1};
-  replica.compute_gradients(observations.data(), kFirstFour, 1, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 1, {}, d_logits.data(), d_values.data());
   const Floats once(replica.gradients(), replica.gradients() + replica.size());
-  replica.compute_gradients(observations.data(), kFirstFour, 1, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 1, {}, d_logits.data(), d_values.data());
   CHECK(!std::memcmp(once.data(), replica.gradients(), once.size() * sizeof(float)));
   const Floats zero(3);
-  replica.compute_gradients(observations.data(), kFirstFour, 1, zero.data(), zero.data());
+  replica.compute_gradients(observations.data(), kFirstFour, 1, {}, zero.data(), zero.data());
   for (int64_t i = 0; i < replica.size(); ++i) CHECK_EQUAL(replica.gradients()[i], 0.0f);
 }
 

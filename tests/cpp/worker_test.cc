@@ -164,7 +164,7 @@ TEST(an_update_is_its_parts_in_order) {
     for (int t = 0; t <= kSteps; ++t) {
       for (int env = 0; env < kEnvs; ++env)
         ScriptedEnv::write_observation(t, env, &observations[(t * kEnvs + env) * 4]);
-      replica.forward(&observations[t * kEnvs * 4], kEnvs, &logits[t * kEnvs * kActions], &values[t * kEnvs]);
+      replica.forward(&observations[t * kEnvs * 4], kEnvs, {}, &logits[t * kEnvs * kActions], &values[t * kEnvs]);
       if (t == kSteps) break;
       for (int env = 0; env < kEnvs; ++env) rewards[t * kEnvs + env] = pays_by_parity(t, env).reward;
       actions.insert(actions.end(), run.client->sent[t].begin(), run.client->sent[t].end());
@@ -184,7 +184,7 @@ TEST(an_update_is_its_parts_in_order) {
                           returns.data(), valid.data(), {0.5f, 0.01f, 0.2f}, d_logits.data(), d_values.data());
     std::vector<int64_t> samples(kSize);
     std::iota(samples.begin(), samples.end(), 0);
-    replica.compute_gradients(observations.data(), samples.data(), kSize, d_logits.data(), d_values.data());
+    replica.compute_gradients(observations.data(), samples.data(), kSize, {}, d_logits.data(), d_values.data());
     double norm = 0;
     const float scale = clip_by_global_norm(replica.gradients(), replica.size(), config.max_grad_norm, &norm);
     std::vector<float> theta = run.initial, mean_square(theta.size());

@@ -84,7 +84,7 @@ T* ConvNet::allocate(int64_t count) {
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
                  int num_envs, const kernels::ConvNetKernels& kernels, StageClock& clock)
-    : kernels_(kernels), images_(num_envs), slots_(num_envs) {
+    : kernels_(kernels), no_recurrence_(t_max, num_envs, 0), images_(num_envs), slots_(num_envs) {
   state_.clock = &clock;
   state_.num_envs = num_envs;
   state_.t_max = t_max;
@@ -107,6 +107,10 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.hidden = static_cast<int>(find(specs, "fc1.bias").shape[0]);
   state_.fc_weight = find(specs, "fc1.weight").offset;
   state_.fc_bias = find(specs, "fc1.bias").offset;
+  if (config.lstm_size > 0) {
+    lstm_ = std::make_unique<LstmHeads>(config, specs, parameters_, state_.gradients, state_.hidden, t_max, num_envs);
+    hidden_.resize(static_cast<size_t>(t_max) * num_envs * state_.hidden);
+  }
   state_.policy_weight = find(specs, "policy_head.weight").offset;
   state_.policy_bias = find(specs, "policy_head.bias").offset;
   state_.value_weight = find(specs, "value_head.weight").offset;
@@ -144,12 +148,18 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
 }
 
-void ConvNet::act(int t, const void* observations, float* logits, float* values) {
+void ConvNet::act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) {
   for (int env = 0; env < state_.num_envs; ++env) {
     images_[env] = static_cast<const uint8_t*>(observations) + env * kObservationBytes;
     slots_[env] = int64_t{t} * state_.num_envs + env;
   }
-  kernels_.forward(state_, state_.num_envs, images_.data(), slots_.data(), logits, values);
+  kernels_.torso_forward(state_, state_.num_envs, images_.data(), slots_.data());
+  if (lstm_) {
+    lstm_->act(t, state_.current_hidden, starts, logits, values);
+    lap(*state_.clock, kLstmForward);
+  } else {
+    kernels_.heads_forward(state_, state_.num_envs, logits, values);
+  }
 }
 
 void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) {
@@ -157,9 +167,32 @@ void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t
     const auto size = static_cast<int>(std::min<int64_t>(count - first, state_.num_envs));
     for (int i = 0; i < size; ++i)
       images_[i] = static_cast<const uint8_t*>(observations) + samples[first + i] * kObservationBytes;
-    kernels_.forward(state_, size, images_.data(), samples + first, logits + first * state_.num_actions,
-                     values + first);
+    kernels_.torso_forward(state_, size, images_.data(), samples + first);
+    if (!lstm_) kernels_.heads_forward(state_, size, logits + first * state_.num_actions, values + first);
   }
+  if (lstm_) {
+    lstm_->evaluate(samples, count, gather_hidden(samples, count), logits, values);
+    lap(*state_.clock, kLstmForward);
+  }
+}
+
+void ConvNet::compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+                                const float* d_values) {
+  if (lstm_) {
+    lstm_->compute_gradients(samples, count, gather_hidden(samples, count), d_logits, d_values,
+                             state_.hidden_gradient);
+    lap(*state_.clock, kLstmBackward);
+  } else {
+    kernels_.heads_backward(state_, samples, count, d_logits, d_values);
+  }
+  kernels_.torso_backward(state_, static_cast<const uint8_t*>(observations), samples, count);
+}
+
+// The hidden units of an update's samples, in their order.
+const float* ConvNet::gather_hidden(const int64_t* samples, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    std::copy_n(state_.hidden_activations + samples[i] * state_.hidden, state_.hidden, &hidden_[i * state_.hidden]);
+  return hidden_.data();
 }
 
 // Appends a convolution whose stride is `factor`: after space-to-depth by `factor` its stride is 1.

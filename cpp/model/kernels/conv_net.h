@@ -13,6 +13,7 @@
 
 #include "config.h"
 #include "model/kernels/conv_net_state.h"
+#include "model/lstm_heads.h"
 #include "model/network.h"
 #include "model/replica.h"
 
@@ -31,20 +32,23 @@ class ConvNet final : public Network {
   float* parameters() override { return parameters_; }
   const float* gradients() const override { return state_.gradients; }
   void parameters_changed() override { kernels_.load(state_); }
-  void act(int t, const void* observations, float* logits, float* values) override;
+  Recurrence& recurrence() override { return lstm_ ? lstm_->recurrence() : no_recurrence_; }
+  void act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) override;
   void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) override;
   void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
-                         const float* d_values) override {
-    kernels_.backward(state_, static_cast<const uint8_t*>(observations), samples, count, d_logits, d_values);
-  }
+                         const float* d_values) override;
 
  private:
+  const float* gather_hidden(const int64_t* samples, int64_t count);
   void add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor);
   void link_layers();
   template <typename T>
   T* allocate(int64_t count);
 
   const kernels::ConvNetKernels& kernels_;
+  std::unique_ptr<LstmHeads> lstm_;  // null: the heads are the kernels'
+  Recurrence no_recurrence_;
+  std::vector<float> hidden_;  // [t_max * num_envs][hidden], for the LSTM: of an update's samples
   kernels::ConvNetState state_{};
   float* parameters_ = nullptr;
   std::vector<const uint8_t*> images_;                   // [num_envs]: the samples at hand ...

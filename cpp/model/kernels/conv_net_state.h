@@ -72,13 +72,16 @@ struct ConvNetState {
   int block;                       // samples whose feature gradients are computed together, at most
 };
 
-// The three operations, for one instruction set.
+// The operations, for one instruction set.
 struct ConvNetKernels {
   void (*load)(ConvNetState&);
-  void (*forward)(ConvNetState&, int count, const uint8_t* const* images, const int64_t* slots, float* logits,
-                  float* values);
-  void (*backward)(ConvNetState&, const uint8_t* observations, const int64_t* samples, int64_t count,
-                   const float* d_logits, const float* d_values);
+  // Images to hidden units, net.current_hidden, and to logits and values. An LSTM takes the place of the heads.
+  void (*torso_forward)(ConvNetState&, int count, const uint8_t* const* images, const int64_t* slots);
+  void (*heads_forward)(const ConvNetState&, int count, float* logits, float* values);
+  // And back: to net.hidden_gradient, and from there to the gradients of all below.
+  void (*heads_backward)(ConvNetState&, const int64_t* samples, int64_t count, const float* d_logits,
+                         const float* d_values);
+  void (*torso_backward)(ConvNetState&, const uint8_t* observations, const int64_t* samples, int64_t count);
 };
 
 }  // namespace a3c::kernels
