@@ -25,10 +25,12 @@ warnings.filterwarnings("ignore", message=".*precision lowered by casting")
 
 Family = Literal["atari", "classic_control", "fake"]
 
-# Scripted environments of our own (cpp/env/fake_env.h): for tests, and to measure the loop without an emulator.
+# Scripted environments of our own (cpp/env/fake_env.h and recall_env.h): for tests, and to measure the loop without an
+# emulator.
 FAKE_ENVS: dict[str, tuple[tuple[int, ...], str, int]] = {
     "a3c_fast/Fake-v0": ((4,), "float32", 3),
     "a3c_fast/FakeImage-v0": ((4, 84, 84), "uint8", 6),
+    "a3c_fast/Recall-v0": ((5,), "float32", 4),
 }
 
 _FAMILIES: dict[str, Family] = {"envpool.atari": "atari", "envpool.classic_control": "classic_control"}
@@ -125,6 +127,8 @@ def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
     """
     from a3c_fast._core import EnvClient
 
+    if config.env_id == "a3c_fast/Recall-v0":
+        return EnvClient.recall(num_envs=len(seeds), seed=seeds[0])
     if config.env_id in FAKE_ENVS:
         shape, dtype, num_actions = FAKE_ENVS[config.env_id]
         return EnvClient.fake(

@@ -35,19 +35,25 @@ def evaluate(
     greedy: bool = False,
     seed: int = 1,
     num_threads: int = 1,
+    sticky: float | None = None,
     frames: list[Any] | None = None,
 ) -> dict[str, Any]:
     """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
 
-    Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments. `frames`, when
-    given, receives the newest image of the first environment at each step of its first episode, uint8 [height, width].
+    Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments. `sticky` replaces
+    the probability of sticky actions that the agent was trained with. `frames`, when given, receives the newest image
+    of the first environment at each step of its first episode, uint8 [height, width]. The score also comes
+    human-normalized, as a fraction, where the literature has a human one.
     """
+    import dataclasses
+
     import envpool
     import numpy as np
     import torch
 
     from a3c_fast import envs
     from a3c_fast.errors import ConfigError
+    from a3c_fast.human_scores import human_normalized
 
     if episodes < 1:
         raise ConfigError("episodes", episodes, "it must be at least 1")
@@ -55,6 +61,8 @@ def evaluate(
         raise ConfigError("seed", seed, f"it must be a whole number from 0 to {2**31 - 1}")
     if config.family == "fake":
         raise ConfigError("env_id", config.env_id, "a scripted environment of the tests has no scores")
+    if sticky is not None:
+        config = dataclasses.replace(config, sticky_probability=sticky)
     num_envs = min(episodes, _MOST_ENVS)
     pool = envs.make_pool(config, envs.env_seeds(seed, _STREAM, num_envs), training=False, num_threads=num_threads)
     quota = np.array([len(range(i, episodes, num_envs)) for i in range(num_envs)])
@@ -90,6 +98,7 @@ def evaluate(
     return {
         "env_id": config.env_id,
         "mean_return": float(np.mean(returns)),
+        "human_normalized": human_normalized(config.env_id, float(np.mean(returns))),
         "std_return": float(np.std(returns)),
         "min_return": float(np.min(returns)),
         "max_return": float(np.max(returns)),
@@ -147,6 +156,8 @@ class Arguments:
     """Print one JSON object instead of a line of text."""
     greedy: bool = False
     """Take the most probable action instead of sampling."""
+    sticky: float | None = None
+    """Probability that the emulator repeats the action before, instead of the run's own (Atari; 0.25 is ALE's v5)."""
     seed: int = 1
     """Of the environments and of the sampled actions."""
     checkpoint: Path | None = None
@@ -174,12 +185,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, before)
     if args.json:
         print(json_module.dumps(result))
-    else:
-        print(
-            f"{result['env_id']} at step {result['step']:,}: mean return {result['mean_return']:.2f}, "
-            f"std {result['std_return']:.2f}, from {result['min_return']:g} to {result['max_return']:g} over "
-            f"{result['episodes']} {result['protocol']['policy']} episodes"
-        )
+        return
+    protocol, human = result["protocol"], result["human_normalized"]
+    print(
+        f"{result['env_id']} at step {result['step']:,}: mean return {result['mean_return']:.2f}"
+        + ("" if human is None else f" ({human:.0%} of human)")
+        + f", std {result['std_return']:.2f}, from {result['min_return']:g} to {result['max_return']:g} over "
+        f"{result['episodes']} {protocol['policy']} episodes"
+        + (f", sticky actions {protocol['sticky_probability']:g}" if human is not None else "")
+    )
 
 
 def _run(args: Arguments) -> dict[str, Any]:
@@ -198,7 +212,9 @@ def _run(args: Arguments) -> dict[str, Any]:
         if config.family != "atari":
             raise ConfigError("video", str(args.video), f"{config.env_id} has no images to show")
         frames = []
-    result = evaluate(policy, config, episodes=args.episodes, greedy=args.greedy, seed=args.seed, frames=frames)
+    result = evaluate(
+        policy, config, episodes=args.episodes, greedy=args.greedy, sticky=args.sticky, seed=args.seed, frames=frames
+    )
     if args.video is not None and frames is not None:
         _write_video(args.video, frames, fps=60 / config.frame_skip)
     return {"step": checkpoint.step, **result}

@@ -72,9 +72,7 @@ class ActorCritic(nn.Module):
         logits, values, _ = self.step(observations, self.initial_state(len(observations)))
         return logits, values
 
-    def step(
-        self, observations: torch.Tensor, state: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def step(self, observations: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One step of N environments: observations [N, ...] -> logits [N, A], values [N] and the next state.
 
         `state` [N, 2 * lstm_size], the LSTM's h and c, is `initial_state` where an episode begins and else what the

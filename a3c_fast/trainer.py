@@ -230,9 +230,7 @@ class Trainer:
         One with an LSTM is stepped through an episode with its `step()`.
         """
         shape, _, num_actions = self._layout
-        module = ActorCritic(
-            self.config.model, shape, num_actions, self.config.hidden_sizes, self.config.lstm_size
-        )
+        module = ActorCritic(self.config.model, shape, num_actions, self.config.hidden_sizes, self.config.lstm_size)
         module.load_state_dict(self.state_dict())
         return module.eval()
 

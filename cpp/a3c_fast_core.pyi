@@ -63,6 +63,8 @@ class EnvClient:
         num_actions: int,
     ) -> EnvClient: ...
     @staticmethod
+    def recall(*, num_envs: int, seed: int) -> EnvClient: ...
+    @staticmethod
     def fake(
         *,
         num_envs: int,

@@ -14,6 +14,7 @@
 
 #include "env/envpool_client.h"
 #include "env/fake_env.h"
+#include "env/recall_env.h"
 #include "learn/categorical.h"
 #include "learn/loss.h"
 #include "learn/optimizer.h"
@@ -438,6 +439,12 @@ PYBIND11_MODULE(a3c_fast_core, m) {
   py::class_<ClientBox>(m, "EnvClient")
       .def_static("envpool", &make_envpool_client, py::kw_only(), "owner"_a, "recv"_a, "send"_a, "handle"_a, "state"_a,
                   "action"_a, "num_envs"_a, "num_actions"_a)
+      .def_static(
+          "recall",
+          [](int num_envs, uint64_t seed) {
+            return ClientBox{.client = std::make_unique<a3c::RecallEnv>(num_envs, seed)};
+          },
+          py::kw_only(), "num_envs"_a, "seed"_a)
       .def_static("fake", &make_fake_env, py::kw_only(), "num_envs"_a, "observation_shape"_a, "observation_type"_a,
                   "num_actions"_a, "seed"_a = 0, "max_episode_steps"_a = 40, "fail_at"_a = -1, "hang_at"_a = -1,
                   "hang_seconds"_a = 0.0)

@@ -234,7 +234,9 @@ class A3C:
         self.steps = self.updates = 0
         self.returns: list[float] = []
         self.running = np.zeros(len(envs))
-        self.previous_done = np.zeros(len(envs), bool)
+        self.previous_done = self.previous_ended = np.zeros(len(envs), bool)
+        self.starts = torch.ones(len(envs), dtype=torch.bool)
+        self.state = model.initial_state(len(envs))
         self.observations = self._observe()
 
     def _observe(self) -> torch.Tensor:
@@ -247,10 +249,13 @@ class A3C:
     def rollout(self) -> None:
         s, k = self.settings, len(self.envs)
         torch.nn.utils.vector_to_parameters(torch.from_numpy(self.theta).float(), self.model.parameters())
-        seen, actions, steps, valid, values, acting = [], [], [], [], [], []
+        seen, actions, steps, valid, values, acting, starts = [], [], [], [], [], [], []
+        first_state = state = self.state
         for _ in range(s.t_max):
             with torch.no_grad():
-                logits, value = self.model(self.observations)
+                state = state.masked_fill(self.starts[:, None], 0)
+                logits, value, state = self.model.step(self.observations, state)
+            starts.append(self.starts)
             chosen = [sample(logits[i].numpy(), self.random.uniform()) for i in range(k)]
             results = [env.step(action) for env, action in zip(self.envs, chosen, strict=True)]
             seen.append(self.observations)
@@ -260,6 +265,8 @@ class A3C:
             steps.append(results)
             valid.append(~self.previous_done)
             self.previous_done = np.array([result["done"] for result in results], bool)
+            self.starts = torch.from_numpy(self.previous_ended)  # a reset step leads to the first of an episode
+            self.previous_ended = np.array([result["episode_ended"] for result in results], bool)
             for i, result in enumerate(results):
                 self.running[i] += result["raw_reward"]
                 if result["episode_ended"]:
@@ -267,7 +274,8 @@ class A3C:
                     self.running[i] = 0
             self.observations = self._observe()
         with torch.no_grad():
-            values.append(self.model(self.observations)[1].double().numpy())
+            self.state = state.masked_fill(self.starts[:, None], 0)
+            values.append(self.model.step(self.observations, self.state)[1].double().numpy())
 
         def column(name: str) -> Any:
             return np.array([[result[name] for result in row] for row in steps], np.float64)
@@ -284,6 +292,7 @@ class A3C:
         mask = np.array(valid)
         flat = {
             "observations": torch.stack(seen).flatten(0, 1),
+            "starts": torch.stack(starts).flatten(),
             "acting": torch.stack(acting).flatten(0, 1),
             "actions": torch.tensor(actions).flatten(),
             "advantages": torch.from_numpy(advantages).float().flatten(),
@@ -296,7 +305,8 @@ class A3C:
                 for left in range(k, 1, -1) if epoch > 0 else ():
                     other = self.random.next() % left
                     order[left - 1], order[other] = order[other], order[left - 1]
-            samples = [t * k + i for t in range(s.t_max) for i in order[first : first + s.envs_per_update]]
+            envs = order[first : first + s.envs_per_update]
+            samples = [t * k + i for t in range(s.t_max) for i in envs]
             part = {name: array[samples] for name, array in flat.items()}
             if not part["mask"].any():
                 continue
@@ -305,7 +315,7 @@ class A3C:
                 part["advantages"] = (part["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
             at = acted if epoch == 0 else self.theta
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
-            logits, value = self.model(part["observations"])
+            logits, value = self._unroll(part["observations"], part["starts"], first_state[envs])
             total, _ = loss(
                 logits,
                 value,
@@ -325,6 +335,15 @@ class A3C:
             self.theta = s.optimizer.push(self.theta, gradient, lr)
             self.updates += 1
         self.steps += int(mask.sum())
+
+    def _unroll(self, observations: Any, starts: Any, state: Any) -> tuple[Any, Any]:
+        """Logits and values of sequences [T * B], one step after the other, differentiable."""
+        logits, values = [], []
+        for now, begins in zip(observations.split(len(state)), starts.split(len(state)), strict=True):
+            output, value, state = self.model.step(now, state.masked_fill(begins[:, None], 0))
+            logits.append(output)
+            values.append(value)
+        return torch.cat(logits), torch.cat(values)
 
     def parameters(self) -> dict[str, Any]:
         """By name, as `Trainer.state_dict` has them."""

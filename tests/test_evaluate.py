@@ -81,7 +81,8 @@ def test_the_object_and_its_protocol(original: Path, tmp_path: Path) -> None:
         "seed": 1,
         "envpool": envpool.__version__,
     }
-    assert set(found) == {"mean_return", "std_return", "min_return", "max_return", "mean_length"}
+    assert set(found) == {"mean_return", "std_return", "min_return", "max_return", "mean_length", "human_normalized"}
+    assert found["human_normalized"] is None
     assert 8 <= found["min_return"] <= found["mean_return"] <= found["max_return"] <= 500
     assert found["mean_length"] == found["mean_return"]
     assert 0 < found["std_return"] <= found["max_return"] - found["min_return"]
@@ -264,9 +265,21 @@ class ScriptedPool:
 
 
 class EvenPolicy(torch.nn.Module):
-    def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Its state counts the steps of the episode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[list[int]] = []
+
+    def initial_state(self, num_envs: int) -> torch.Tensor:
+        return torch.zeros(num_envs, 1)
+
+    def step(
+        self, observations: torch.Tensor, state: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self.counts.append(state.int().squeeze(1).tolist())
         logits = torch.tensor([0.5, 0.4]).repeat(len(observations), 1)
-        return logits, torch.zeros(len(observations))
+        return logits, torch.zeros(len(observations)), state + 1
 
 
 @pytest.mark.parametrize("episodes", [1, 3, 32, 33, 70])
@@ -288,6 +301,15 @@ def test_each_environment_plays_its_own_number_of_episodes(monkeypatch: pytest.M
     assert found["std_return"] == pytest.approx(np.std(expected))
     assert (found["min_return"], found["max_return"]) == (min(expected), max(expected))
     assert found["mean_length"] == pytest.approx(np.mean(expected))
+
+
+def test_the_state_begins_anew_with_each_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envs, "make_pool", lambda _, seeds, **__: ScriptedPool(len(seeds)))
+    policy = EvenPolicy()
+    evaluate(policy, Config(env_id="CartPole-v1"), episodes=8)  # type: ignore[arg-type]
+    for env, counts in enumerate(zip(*policy.counts, strict=True)):
+        # An episode of env + 1 steps, the step that only resets, and the next episode.
+        assert list(counts) == [t % (env + 2) for t in range(len(counts))]
 
 
 @pytest.mark.parametrize("greedy", [True, False])
@@ -318,6 +340,23 @@ def test_the_frames_of_the_first_episode_are_given(tmp_path: Path) -> None:
     assert all(frame.shape == (84, 84) and frame.dtype == np.uint8 for frame in frames)
     assert any((frame != frames[0]).any() for frame in frames)
     assert -21 <= found["mean_return"] <= 21
+    assert found["human_normalized"] == pytest.approx((found["mean_return"] + 20.7) / (14.6 + 20.7))
+    assert found["protocol"]["sticky_probability"] == 0
+    assert evaluate(policy, config, episodes=1, sticky=0.25)["protocol"]["sticky_probability"] == 0.25
+    with pytest.raises(ConfigError, match="sticky_probability is 2"):
+        evaluate(policy, config, episodes=1, sticky=2)
+
+
+def test_a_recurrent_agent_is_trained_saved_and_played(tmp_path: Path) -> None:
+    config = Config(env_id="CartPole-v1", num_workers=1, lstm_size=8, total_steps=20_000, run_dir=tmp_path / "run")
+    with Trainer(config) as trainer:
+        trainer.run(10_000)
+        played = evaluate(trainer.policy(), config, episodes=4)
+    assert scores(str(tmp_path / "run"), "--episodes", "4")["mean_return"] == played["mean_return"]
+    with Trainer(dataclasses.replace(config, resume=True)) as trainer:
+        assert trainer.run()["step"] >= 20_000
+    with pytest.raises(ConfigError, match="lstm_size is 0"):
+        Trainer(dataclasses.replace(config, resume=True, lstm_size=0))
 
 
 def pong_run(run_dir: Path) -> Path:

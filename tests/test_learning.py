@@ -29,6 +29,24 @@ def test_the_scripted_environment_is_learned() -> None:
     assert mean_per_step(150_000, 2e-3) > 1.5
 
 
+def test_what_is_over_is_remembered_by_an_lstm_alone() -> None:
+    # The first observation shows one of four cues, the fourth asks for it: without a memory a quarter is right.
+    def mean_return(lstm_size: int) -> float:
+        config = Config(
+            env_id="a3c_fast/Recall-v0",
+            num_workers=1,
+            lstm_size=lstm_size,
+            learning_rate=5e-3,
+            total_steps=60_000,
+            seed=1,
+        )
+        with Trainer(config) as trainer:
+            return float(trainer.run()["mean_return_100"])
+
+    assert mean_return(0) < 0.45
+    assert mean_return(32) > 0.9
+
+
 def test_a_step_of_training_lowers_the_entropy_and_not_to_nothing() -> None:
     config = Config(env_id="CartPole-v1", num_workers=1, total_steps=100_000, seed=2)
     with Trainer(config) as trainer:

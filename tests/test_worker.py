@@ -23,6 +23,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adam", "gae_lambda": 0.9, "envs_per_update": 4, "t_max": 13, "gamma": 0.9},
     {"optimizer": "adam", "gae_lambda": 0.9, "envs_per_update": 2, "update_epochs": 3, "clip_coef": 0.05},
     {"optimizer": "rmsprop", "envs_per_update": 2, "update_epochs": 2, "normalize_advantages": True},
+    {"optimizer": "adam", "lstm_size": 7},
+    {"optimizer": "rmsprop", "envs_per_update": 2, "lstm_size": 16, "t_max": 13, "gae_lambda": 0.9},
+    {"optimizer": "adam", "envs_per_update": 1, "update_epochs": 3, "lstm_size": 5},
 ]
 
 
@@ -49,7 +52,7 @@ def both(model: str, env: dict[str, Any], hidden: tuple[int, ...], until: int, *
     )
     client = core.EnvClient.fake(num_envs=4, seed=5, **env)
     trainer = Trainer(config, clients=[client])
-    network = ActorCritic(model, tuple(env["observation_shape"]), env["num_actions"], hidden)
+    network = ActorCritic(model, tuple(env["observation_shape"]), env["num_actions"], hidden, config.lstm_size)
     network.load_state_dict(trainer.state_dict())
     size = int(np.prod(env["observation_shape"]))
     envs = [reference.FakeEnv(5, i, size, env["observation_type"], env["num_actions"]) for i in range(4)]
@@ -88,11 +91,13 @@ def test_the_worker_is_the_a3c_of_the_paper(settings: dict[str, Any]) -> None:
     trainer.close()
 
 
-@pytest.mark.parametrize("update_epochs", [1, 2])
-def test_the_worker_with_convolutions(update_epochs: int) -> None:
+@pytest.mark.parametrize(("update_epochs", "lstm_size"), [(1, 0), (2, 0), (1, 24), (2, 24)])
+def test_the_worker_with_convolutions(update_epochs: int, lstm_size: int) -> None:
     env = {"observation_shape": [4, 84, 84], "observation_type": "uint8", "num_actions": 6}
     until = 60 if update_epochs == 1 else 20
-    trainer, python = both("paper", env, (64, 64), until, envs_per_update=2, update_epochs=update_epochs)
+    trainer, python = both(
+        "paper", env, (64, 64), until, envs_per_update=2, update_epochs=update_epochs, lstm_size=lstm_size
+    )
     stats = trainer.stats()
     assert (stats["step"], stats["updates"]) == (python.steps, python.updates)
     for name, value in python.parameters().items():
