@@ -61,7 +61,7 @@ class ActorCritic(nn.Module):
         self.value_head = nn.Linear(size, 1)
 
     def initial_state(self, num_envs: int) -> torch.Tensor:
-        """What `step` is given where an episode begins: zeros [num_envs, 2 * lstm_size], of no width without an LSTM."""
+        """What `step` is given where an episode begins: zeros [num_envs, 2 * lstm_size], empty without an LSTM."""
         return torch.zeros(num_envs, 2 * self.lstm_size)
 
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

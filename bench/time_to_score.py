@@ -31,7 +31,7 @@ class Arguments:
     target: float = 18.0
     """Mean return that the evaluation must reach."""
     seeds: int = 1
-    """Runs, with the seeds 1, 2, 3 ..."""
+    """Runs, with the seeds `seed`, `seed` + 1 ..."""
     eval_every: int = 50_000
     """Agent steps between two looks."""
     eval_margin: float = 2.0
@@ -39,7 +39,7 @@ class Arguments:
     episodes: int = 30
     """Episodes of an evaluation."""
     most_minutes: float = 30.0
-    """Give a run up after so long."""
+    """Give a run up after so long, with a last look."""
     plot: Path | None = None
     """Draw return against wall time and steps into this PNG."""
     json: bool = False
@@ -47,68 +47,79 @@ class Arguments:
 
 
 def one_run(config: Config, args: Arguments) -> dict[str, Any]:
-    """Trains with one seed. `seconds` is all of it, evaluations included; None where the target was not reached."""
+    """Trains with one seed until the target or the limit. `wall_seconds` is all of it, evaluations included."""
     from a3c_fast.evaluate import evaluate
     from a3c_fast.trainer import Trainer
 
     evaluations: list[dict[str, Any]] = []
+    curve: list[dict[str, Any]] = []
     with Trainer(config) as trainer:
         begin = time.perf_counter()
-        curve: list[dict[str, Any]] = []
-        reached = None
-        while reached is None and time.perf_counter() - begin < args.most_minutes * 60:
-            _train(trainer, trainer.stats()["step"] + args.eval_every, begin, curve)
-            stats = trainer.stats()
-            if stats["step"] >= config.total_steps:
-                break
-            mean = stats["mean_return_100"]
-            if mean is None or mean < args.target - args.eval_margin:
-                continue
+
+        def look() -> bool:
             result = evaluate(
                 trainer.policy(), config, episodes=args.episodes, num_threads=len(os.sched_getaffinity(0))
             )
-            seconds = time.perf_counter() - begin
-            evaluations.append({"step": stats["step"], "seconds": seconds, "mean_return": result["mean_return"]})
+            step, seconds = trainer.stats()["step"], time.perf_counter() - begin
+            evaluations.append({"step": step, "seconds": seconds, "mean_return": result["mean_return"]})
             print(f"seed {config.seed}: {evaluations[-1]}", file=sys.stderr, flush=True)
-            if result["mean_return"] >= args.target:
-                reached = seconds
+            return bool(result["mean_return"] >= args.target)
+
+        reached = ended = False
+        while not (reached or ended):
+            before = time.perf_counter() - begin
+            part = train_and_watch(trainer, trainer.stats()["step"] + args.eval_every, 5.0)
+            curve += [{**point, "seconds": round(before + point["seconds"], 2)} for point in part]
+            stats = trainer.stats()
+            ended = stats["step"] >= config.total_steps or time.perf_counter() - begin >= 60 * args.most_minutes
+            mean = stats["mean_return_100"]
+            near = mean is not None and mean >= args.target - args.eval_margin
+            if near or ended:
+                reached = look()
         stats = trainer.stats()
         return {
             "seed": config.seed,
-            "seconds": reached,
+            "reached": reached,
+            "wall_seconds": evaluations[-1]["seconds"],
             "training_seconds": stats["wall_seconds"],
             "steps": stats["step"],
             "frames": stats["frames"],
+            "final_return": evaluations[-1]["mean_return"],
             "evaluations": evaluations,
             "curve": curve,
-            "config": trainer.config.to_json(),
         }
 
 
-def _train(trainer: Trainer, until: int, begin: float, curve: list[dict[str, Any]]) -> None:
+def train_and_watch(trainer: Trainer, until: int, interval: float) -> list[dict[str, Any]]:
+    """Trains until a step and returns the mean return of training on the way, every `interval` seconds."""
+    curve: list[dict[str, Any]] = []
+    begin = time.perf_counter()
     trainer.start(until=until)
     done = False
     while not done:
-        done = trainer.wait(5.0)
+        done = trainer.wait(interval)
         stats = trainer.stats()
         if stats["mean_return_100"] is not None:
-            seconds = round(time.perf_counter() - begin, 1)
+            seconds = round(time.perf_counter() - begin, 2)
             curve.append({"step": stats["step"], "seconds": seconds, "mean_return_100": stats["mean_return_100"]})
     trainer.stop()
+    return curve
 
 
 def measure(config: Config, args: Arguments) -> dict[str, Any]:
     """All runs, and the medians of those that reached the target."""
     facts = machine()
-    runs = [one_run(dataclasses.replace(config, seed=seed), args) for seed in range(1, args.seeds + 1)]
-    reached = [run for run in runs if run["seconds"] is not None]
+    seeds = range(config.seed, config.seed + args.seeds)
+    runs = [one_run(dataclasses.replace(config, seed=seed), args) for seed in seeds]
+    reached = [run for run in runs if run["reached"]]
     return {
         "env_id": config.env_id,
         "target": args.target,
-        "reached": len(reached),
+        "num_reached": len(reached),
         "runs": runs,
-        "median_minutes": statistics.median(run["seconds"] for run in reached) / 60 if reached else None,
+        "median_minutes": statistics.median(run["wall_seconds"] for run in reached) / 60 if reached else None,
         "median_steps": statistics.median(run["steps"] for run in reached) if reached else None,
+        "config": config.to_json(),
         "machine": facts,
     }
 
@@ -131,8 +142,11 @@ def main() -> None:
         print(json_module.dumps(result))
         return
     for run in result["runs"]:
-        outcome = "not reached" if run["seconds"] is None else f"{run['seconds'] / 60:.1f} minutes"
-        print(f"seed {run['seed']}: {outcome}, {run['steps']:,} steps ({run['frames']:,} frames)")
+        outcome = "reached" if run["reached"] else "not reached"
+        print(
+            f"seed {run['seed']}: {outcome} in {run['wall_seconds'] / 60:.1f} minutes, {run['steps']:,} steps "
+            f"({run['frames']:,} frames), mean return {run['final_return']:.2f}"
+        )
     if result["median_minutes"] is not None:
         print(f"median {result['median_minutes']:.1f} minutes, {result['median_steps']:,.0f} steps")
 

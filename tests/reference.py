@@ -287,7 +287,7 @@ class A3C:
         else:
             advantages = gae(*table, s.gae_lambda)
             target = advantages + np.array(values)[:-1]
-        acted = self.theta.copy()  # theta': every gradient of the first epoch is taken there
+        acted = self.theta.copy()  # theta'
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
         mask = np.array(valid)
         flat = {
@@ -313,7 +313,9 @@ class A3C:
             if s.normalize_advantages:
                 some = part["advantages"][part["mask"]]
                 part["advantages"] = (part["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
-            at = acted if epoch == 0 else self.theta
+            # A3C takes all gradients at theta'; where a rollout is used again, only the first is taken there.
+            again = s.update_epochs > 1 and (epoch > 0 or first > 0)
+            at = self.theta if again else acted
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
             logits, value = self._unroll(part["observations"], part["starts"], first_state[envs])
             total, _ = loss(
@@ -325,7 +327,7 @@ class A3C:
                 part["mask"],
                 s.value_coef,
                 s.entropy_coef,
-                None if epoch == 0 else part["acting"],
+                part["acting"] if again else None,
                 s.clip_coef,
             )
             self.model.zero_grad()

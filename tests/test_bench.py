@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,20 @@ def test_time_to_score() -> None:
     flags = ("--env-id", "CartPole-v1", "--num-workers", "1", "--target", "60", "--eval-every", "20000")
     result = run("time_to_score", *flags, "--eval-margin", "20", "--episodes", "10", "--most-minutes", "1")
     (only,) = result["runs"]
-    assert result["reached"] == 1
+    assert result["num_reached"] == 1
+    assert only["reached"]
+    assert only["final_return"] == only["evaluations"][-1]["mean_return"]
     assert only["evaluations"][-1]["mean_return"] >= 60
     assert all(one["mean_return"] < 60 for one in only["evaluations"][:-1])
-    assert only["training_seconds"] <= only["seconds"] == only["evaluations"][-1]["seconds"]
+    assert only["training_seconds"] <= only["wall_seconds"] == only["evaluations"][-1]["seconds"]
     assert only["steps"] == only["evaluations"][-1]["step"]
+
+
+def test_workers() -> None:
+    flags = ("--env-id", "CartPole-v1", "--total-steps", "20000", "--workers", "1", "3", "--seeds", "2")
+    result = run("workers", *flags, "--interval", "0.1")
+    assert list(result["curves"]) == ["1", "3"]
+    for runs in result["curves"].values():
+        assert len(runs) == 2
+        assert all(run[-1]["step"] >= 20_000 for run in runs)
+        assert all(a["step"] <= b["step"] for run in runs for a, b in pairwise(run))

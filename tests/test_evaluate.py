@@ -274,9 +274,7 @@ class EvenPolicy(torch.nn.Module):
     def initial_state(self, num_envs: int) -> torch.Tensor:
         return torch.zeros(num_envs, 1)
 
-    def step(
-        self, observations: torch.Tensor, state: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def step(self, observations: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         self.counts.append(state.int().squeeze(1).tolist())
         logits = torch.tensor([0.5, 0.4]).repeat(len(observations), 1)
         return logits, torch.zeros(len(observations)), state + 1

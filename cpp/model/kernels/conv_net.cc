@@ -25,6 +25,7 @@ constexpr int64_t kObservationBytes = 4 * 84 * 84;
 constexpr int kBlock = 16;      // samples whose feature gradients are computed together: their rows fit the first cache
 constexpr int kGroup = 4;       // samples that pass through the convolutions together: their tiles fit the second cache
 constexpr int kFirstGroup = 1;  // and through the first one
+constexpr int kBatch = 64;      // and, at least, through the fully connected layer: its weights come from memory each time
 
 const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
   for (const ParameterSpec& spec : specs)
@@ -84,7 +85,7 @@ T* ConvNet::allocate(int64_t count) {
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
                  int num_envs, const kernels::ConvNetKernels& kernels, StageClock& clock)
-    : kernels_(kernels), no_recurrence_(t_max, num_envs, 0), images_(num_envs), slots_(num_envs) {
+    : kernels_(kernels), no_recurrence_(t_max, num_envs, 0), batch_(std::max(num_envs, kBatch)), images_(batch_), slots_(batch_) {
   state_.clock = &clock;
   state_.num_envs = num_envs;
   state_.t_max = t_max;
@@ -121,14 +122,14 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   for (int i = 0; i < state_.num_layers; ++i) {
     const kernels::ConvLayer& layer = state_.layers[i];
     state_.activations[i] = allocate<float>(slots * layer.activation_size);
-    state_.current[i] = allocate<float>((i + 1 < state_.num_layers ? kGroup : num_envs) * layer.activation_size);
+    state_.current[i] = allocate<float>((i + 1 < state_.num_layers ? kGroup : batch_) * layer.activation_size);
     tile_inputs = std::max(tile_inputs, layer.points * layer.input_stride);
     tile_outputs = std::max(tile_outputs, layer.points * layer.output_stride);
   }
   state_.cells = allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
   state_.tile_inputs = allocate<float>(tile_inputs);
   state_.tile_outputs = allocate<float>(tile_outputs);
-  state_.current_hidden = allocate<float>(int64_t{num_envs} * state_.hidden);
+  state_.current_hidden = allocate<float>(int64_t{batch_} * state_.hidden);
   state_.hidden_activations = allocate<float>(slots * state_.hidden);
   state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.hidden_gradient = allocate<float>(slots * state_.hidden);
@@ -136,9 +137,9 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
   state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock);
   state_.active_samples_count = allocate<int32_t>(state_.hidden);
-  state_.active_features = allocate<int32_t>(int64_t{num_envs} * state_.features + 1);
-  state_.active_feature_values = allocate<float>(int64_t{num_envs} * state_.features + 1);
-  state_.active_features_count = allocate<int32_t>(int64_t{num_envs} * state_.features / state_.slice);
+  state_.active_features = allocate<int32_t>(int64_t{batch_} * state_.features + 1);
+  state_.active_feature_values = allocate<float>(int64_t{batch_} * state_.features + 1);
+  state_.active_features_count = allocate<int32_t>(int64_t{batch_} * state_.features / state_.slice);
   const int unit_blocks = state_.hidden / kernels::kUnitBlock;
   state_.active_units = allocate<int32_t>(samples * state_.hidden + 1);
   state_.active_values = allocate<float>(samples * state_.hidden + 1);
@@ -163,8 +164,8 @@ void ConvNet::act(int t, const void* observations, const uint8_t* starts, float*
 }
 
 void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) {
-  for (int64_t first = 0; first < count; first += state_.num_envs) {
-    const auto size = static_cast<int>(std::min<int64_t>(count - first, state_.num_envs));
+  for (int64_t first = 0; first < count; first += batch_) {
+    const auto size = static_cast<int>(std::min<int64_t>(count - first, batch_));
     for (int i = 0; i < size; ++i)
       images_[i] = static_cast<const uint8_t*>(observations) + samples[first + i] * kObservationBytes;
     kernels_.torso_forward(state_, size, images_.data(), samples + first);

@@ -51,7 +51,8 @@ class ConvNet final : public Network {
   std::vector<float> hidden_;  // [t_max * num_envs][hidden], for the LSTM: of an update's samples
   kernels::ConvNetState state_{};
   float* parameters_ = nullptr;
-  std::vector<const uint8_t*> images_;                   // [num_envs]: the samples at hand ...
+  const int batch_;                                      // samples that go forward together, at most
+  std::vector<const uint8_t*> images_;                   // [batch]: the samples at hand ...
   std::vector<int64_t> slots_;                           // ... and where their activations go, in act()
   int factors_[kernels::ConvNetState::kMaxLayers] = {};  // of the space-to-depth before each layer
   struct Free {

@@ -52,15 +52,15 @@ struct ConvNetState {
   uint8_t* cells;                  // [layers[0].group][21][21][64]: observations after space-to-depth
   float* tile_inputs;              // V of one layer and group, [points][tiles of the group][channels]
   float* tile_outputs;             // M likewise, [points][tiles of the group][out_channels]
-  float* current[kMaxLayers];      // [group][activation_size], of the last layer [num_envs][...]: of the step at hand
+  float* current[kMaxLayers];      // [group][activation_size], of the last layer [batch][...]: of the samples at hand
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
-  float* current_hidden;           // [num_envs][hidden]
+  float* current_hidden;           // [batch][hidden]
   float* hidden_activations;       // [t_max + 1][num_envs][hidden]
   float* fc_packed;                // [slices][hidden / 32][slice][32]
   float* hidden_gradient;          // [t_max * num_envs][hidden]
-  int32_t* active_features;        // [num_envs][features]
+  int32_t* active_features;        // [batch][features]
   float* active_feature_values;    // the same
-  int32_t* active_features_count;  // [num_envs][slices]
+  int32_t* active_features_count;  // [batch][slices]
   int32_t* active_samples;         // [hidden][kSampleBlock]: see dense.inc
   float* active_gradients;         // the same
   int32_t* active_samples_count;   // [hidden]

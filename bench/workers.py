@@ -1,0 +1,75 @@
+"""`python -m bench.workers`: what asynchrony does to learning, as Mnih et al. 2016 show it in figures 3 and 4.
+
+Trains with 1, 2, 4 ... workers of one environment each, more of them than cores allowed, and keeps the mean return of
+the last 100 training episodes against steps. Every other flag is one of `python -m a3c_fast.train`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from a3c_fast.config import Config
+from bench.machine import machine
+from bench.time_to_score import train_and_watch
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Trains with more and more workers; also takes the flags of `python -m a3c_fast.train`."""
+
+    workers: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Numbers of workers."""
+    seeds: int = 3
+    """Runs of each, with the seeds `seed`, `seed` + 1 ..."""
+    interval: float = 0.5
+    """Seconds between two points of a curve."""
+    plot: Path | None = None
+    """Draw return against wall time and steps, of the first seed, into this PNG."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def measure(config: Config, args: Arguments) -> dict[str, Any]:
+    """The curves of all runs, by number of workers."""
+    from a3c_fast.trainer import Trainer
+
+    facts = machine()
+    curves: dict[str, list[list[dict[str, Any]]]] = {}
+    for workers in args.workers:
+        curves[str(workers)] = []
+        for seed in range(config.seed, config.seed + args.seeds):
+            with Trainer(dataclasses.replace(config, num_workers=workers, seed=seed)) as trainer:
+                curves[str(workers)].append(train_and_watch(trainer, config.total_steps, args.interval))
+    return {"env_id": config.env_id, "curves": curves, "config": config.to_json(), "machine": facts}
+
+
+def main() -> None:
+    """The command."""
+    import tyro
+
+    from a3c_fast.train import configure
+
+    prog = "python -m bench.workers"
+    args, rest = tyro.cli(Arguments, prog=prog, return_unknown_args=True)
+    config = configure([*rest, "--envs-per-worker", "1", "--envs-per-update", "1"], prog)
+    result = measure(dataclasses.replace(config, run_dir=None), args)
+    if args.plot is not None:
+        from bench.plots import learning_curves
+
+        first = {f"{workers} workers": runs[0] for workers, runs in result["curves"].items()}
+        learning_curves(first, args.plot, config.env_id)
+    if args.json:
+        print(json_module.dumps(result))
+        return
+    for workers, runs in result["curves"].items():
+        last = [run[-1] for run in runs]
+        returns = ", ".join(f"{point['mean_return_100']:.1f} in {point['seconds']:.0f} s" for point in last)
+        print(f"{workers:>3} workers: {returns}")
+
+
+if __name__ == "__main__":
+    main()
