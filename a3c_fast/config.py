@@ -309,7 +309,7 @@ def _check(config: Config, family: Family) -> None:
     for size in config.hidden_sizes:
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 65536:
             raise ConfigError("hidden_sizes", config.hidden_sizes, "every layer must have 1 to 65536 units")
-    integer("lstm_size", 0, 65536)
+    integer("lstm_size", 0, 4096)
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
     flag("learning_rate_decay")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import time
@@ -18,10 +17,11 @@ import torch
 
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
-from a3c_fast.config import STRUCTURAL_FIELDS, Config, check_model
+from a3c_fast.config import Config, check_model
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.policy import ActorCritic, to_flat, to_named
+from a3c_fast.run_directory import RunDirectory
 from a3c_fast.versions import versions
 
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
@@ -53,12 +53,14 @@ class Trainer:
         self._owner_pid = os.getpid()
         self._started_at: float | None = None
         self._wall_before = 0.0  # of finished stretches of this run
-        self._run_directory: Path | None = None
+        self._run_directory: RunDirectory | None = None
 
         self._layout = envs.observation_layout(config)
         check_model(self.config, self._layout[0])
         self._check_memory()
-        resumed = self._open_run_dir()
+        if self.config.run_dir is not None:
+            self._run_directory = RunDirectory(self.config.run_dir, self.config)
+        resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
         if clients is None:
             clients = self._make_clients(first_step)
@@ -69,9 +71,8 @@ class Trainer:
         if resumed:
             self._load(resumed)
         if self._run_directory is not None:
-            path = self._run_directory / "config.json"
-            checkpoints.write_atomically(path, json.dumps(self.config.to_json(), indent=1).encode())
-            self._metrics = MetricsWriter(self._run_directory, first_step)
+            self._run_directory.write_config(self.config)
+            self._metrics = MetricsWriter(self._run_directory.path, first_step)
         _live.add(self)
 
     # Running ---------------------------------------------------------------------------------------------------------
@@ -151,7 +152,8 @@ class Trainer:
             self._metrics = None
             self._engine = None
             _live.discard(self)
-            self._unlock()
+            if self._run_directory is not None:
+                self._run_directory.close()
 
     def __enter__(self) -> Trainer:
         return self
@@ -262,7 +264,7 @@ class Trainer:
             return checkpoints.save(content, Path(path))
         if self._run_directory is None:
             raise ValueError("path is None, but without a run_dir it must name a file")
-        directory = self._run_directory / "checkpoints"
+        directory = self._run_directory.checkpoints
         saved = checkpoints.save(content, directory / f"{checkpoints.file_stem(content.step)}.safetensors")
         checkpoints.prune(directory, self.config.keep_checkpoints)
         self._saved_step = content.step
@@ -347,35 +349,6 @@ class Trainer:
             for i in range(self.config.num_workers)
         ]
 
-    def _open_run_dir(self) -> checkpoints.Checkpoint | None:
-        """Makes and locks the run directory; with `resume`, reads its newest checkpoint."""
-        run_dir = self.config.run_dir
-        if run_dir is None:
-            return None
-        if self.config.resume and not run_dir.is_dir():
-            raise CheckpointError(f"{run_dir} holds no checkpoint: it is no directory")
-        try:
-            run_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError("run_dir", str(run_dir), f"it cannot be made: {error.strerror}") from error
-        has_run = bool(checkpoints.paths(run_dir / "checkpoints")) or (run_dir / "metrics.jsonl").exists()
-        if has_run and not self.config.resume:
-            raise ConfigError("run_dir", str(run_dir), "a run is already there: choose another or pass resume")
-        self._lock(run_dir)
-        self._run_directory = run_dir
-        if not self.config.resume:
-            return None
-        try:
-            resumed = checkpoints.load_newest(run_dir / "checkpoints")
-            for name in STRUCTURAL_FIELDS:
-                ours, theirs = self.config.to_json()[name], resumed.config.get(name)
-                if ours != theirs:
-                    raise ConfigError(name, ours, f"the run in {run_dir} was made with {theirs!r} and goes on with it")
-        except BaseException:
-            self._unlock()
-            raise
-        return resumed
-
     def _check_memory(self) -> None:
         """Raises `ConfigError` when the rollouts cannot fit: the system would kill the process and all it holds."""
         shape, dtype, num_actions = self._layout
@@ -394,21 +367,6 @@ class Trainer:
                 f"would take {needed / 2**30:.1f} of this machine's {available / 2**30:.1f} GiB",
             )
 
-    def _lock(self, run_dir: Path) -> None:
-        """One trainer a run directory: an advisory lock that the system lets go with the process."""
-        import fcntl
-
-        self._lock_file = (run_dir / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock_file.close()
-            raise ConfigError("run_dir", str(run_dir), "another process trains in it: choose another") from error
-
-    def _unlock(self) -> None:
-        if self._run_directory is not None:
-            self._lock_file.close()
-
     def _flat(self, named: Mapping[str, Any]) -> Any:
         engine = self._require()
         return to_flat(named, engine.parameter_specs, engine.parameters().size)
@@ -426,7 +384,7 @@ class Trainer:
         except ValueError as error:
             raise CheckpointError(f"the checkpoint in {self.config.run_dir} is of another network: {error}") from error
         assert self._run_directory is not None
-        checkpoints.set_aside(self._run_directory / "checkpoints", saved.step)
+        checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
         self._wall_before = saved.wall_seconds
         self._saved_step = saved.step
         same_workers = len(saved.workers) == engine.num_workers

@@ -31,6 +31,7 @@ INTEGERS = {
     "envs_per_update": (1, 4096),
     "t_max": (1, 100_000),
     "update_epochs": (1, 1000),
+    "lstm_size": (0, 4096),
     "frame_skip": (1, 100),
     "stack_num": (1, 32),
     "noop_max": (1, 10_000),
