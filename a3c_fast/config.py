@@ -134,7 +134,7 @@ class Config:
     t_max: int = _BY_FAMILY
     """Steps of each environment in a rollout."""
     update_epochs: int = _BY_FAMILY
-    """Times that a rollout is learned from: 1 is A3C; more are learned from with PPO's clipped importance ratio."""
+    """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio."""
     clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY

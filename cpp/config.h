@@ -51,7 +51,7 @@ struct TrainConfig {
   int t_max = 0;            // steps of each environment in a rollout
   int envs_per_update = 0;  // divides every worker's number of environments
   int update_epochs = 0;    // times that a rollout is learned from; 1 is A3C
-  double clip_coef = 0;     // of the importance ratio where it is more
+  double clip_coef = 0;     // of the importance ratio from the second time on
   bool normalize_advantages = false;
   double gamma = 0;
   double gae_lambda = 0;  // 1: the n-step return of the paper

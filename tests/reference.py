@@ -313,8 +313,7 @@ class A3C:
             if s.normalize_advantages:
                 some = part["advantages"][part["mask"]]
                 part["advantages"] = (part["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
-            # A3C takes all gradients at theta'; where a rollout is used again, only the first is taken there.
-            again = s.update_epochs > 1 and (epoch > 0 or first > 0)
+            again = epoch > 0
             at = self.theta if again else acted
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
             logits, value = self._unroll(part["observations"], part["starts"], first_state[envs])

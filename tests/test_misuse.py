@@ -165,8 +165,9 @@ state = engine.worker_state(0)
 for worker in (-1, 1, 10**6):
     report(f"worker {worker}", lambda: engine.worker_state(worker))
     report(f"load worker {worker}", lambda: engine.load_worker_state(worker, state))
-for name in ("previous_done", "previous_ended", "starts", "recurrent_state", "episode_return", "episode_length"):
+for name in ("previous_done", "previous_ended", "starts", "episode_return", "episode_length"):
     report(name, lambda: engine.load_worker_state(0, {**state, name: []}))
+report("recurrent", lambda: engine.load_worker_state(0, {**state, "recurrent_state": [0.5]}))
 report("env", lambda: engine.load_worker_state(0, {**state, "env": b"x"}))
 report("missing", lambda: engine.load_worker_state(0, {}))
 report("its own", lambda: (engine.load_worker_state(0, state), trainer.run(2000)))

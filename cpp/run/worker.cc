@@ -140,10 +140,9 @@ void gather(const std::vector<T>& from, const int64_t* samples, int64_t count, i
   for (int64_t i = 0; i < count; ++i) std::copy_n(&from[samples[i] * width], width, &to[i * width]);
 }
 
-// One Hogwild update from some samples of the rollout. In A3C the gradient is taken at theta', the parameters that
-// acted, and applied to theta as it is by now. Where theta has moved too far for that, because the rollout is learned
-// from again and again, theta' becomes theta again, and the importance ratio makes up for the actions that another
-// policy chose.
+// One Hogwild update from some samples of the rollout. The first time the gradient is taken at theta', the parameters
+// that acted, and applied to theta as it is by now. When the rollout is learned from again, theta' becomes theta again
+// before each update, and the importance ratio makes up for the actions that another policy chose.
 void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) {
   const TrainConfig& config = shared.config;
   Rollout& rollout = worker.rollout;
@@ -239,7 +238,7 @@ void run_worker(Worker& worker, Shared& shared) {
     for (int epoch = 0; epoch < shared.config.update_epochs; ++epoch) {
       order_samples(worker, epoch, shared.config.envs_per_update);
       for (int64_t first = 0; first < rollout.size(); first += update_size)
-        update(worker, shared, shared.config.update_epochs > 1 && (epoch > 0 || first > 0), &worker.sample_order[first]);
+        update(worker, shared, epoch > 0, &worker.sample_order[first]);
     }
     carry(worker, rollout.t_max);
 
