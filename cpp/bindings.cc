@@ -257,17 +257,17 @@ void engine_load(a3c::Engine& engine, const Floats& parameters, const py::dict& 
 py::dict engine_worker_state(const a3c::Engine& engine, int worker) {
   const a3c::WorkerState s = engine.worker_state(worker);
   return py::dict("random"_a = s.random, "env"_a = py::bytes(s.env), "previous_done"_a = s.previous_done,
-                  "previous_ended"_a = s.previous_ended, "starts"_a = s.starts,
-                  "recurrent_state"_a = s.recurrent_state, "episode_return"_a = s.episode_return, "episode_length"_a = s.episode_length);
+                  "previous_ended"_a = s.previous_ended, "starts"_a = s.starts, "recurrent_state"_a = s.recurrent_state,
+                  "episode_return"_a = s.episode_return, "episode_length"_a = s.episode_length);
 }
 
 void engine_load_worker_state(a3c::Engine& engine, int worker, const py::dict& state) {
   engine.load_worker_state(
-      worker, {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(),
-               state["previous_done"].cast<std::vector<uint8_t>>(), state["previous_ended"].cast<std::vector<uint8_t>>(),
-               state["starts"].cast<std::vector<uint8_t>>(), state["recurrent_state"].cast<std::vector<float>>(),
-               state["episode_return"].cast<std::vector<double>>(),
-               state["episode_length"].cast<std::vector<int64_t>>()});
+      worker,
+      {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(),
+       state["previous_done"].cast<std::vector<uint8_t>>(), state["previous_ended"].cast<std::vector<uint8_t>>(),
+       state["starts"].cast<std::vector<uint8_t>>(), state["recurrent_state"].cast<std::vector<float>>(),
+       state["episode_return"].cast<std::vector<double>>(), state["episode_length"].cast<std::vector<int64_t>>()});
 }
 
 // The pure functions, for the tests' oracles ---------------------------------------------------------------------
@@ -415,8 +415,8 @@ PYBIND11_MODULE(a3c_fast_core, m) {
       .def(py::init([](const std::string& kind, std::vector<int64_t> shape, const std::string& type, int num_actions,
                        std::vector<int64_t> hidden_sizes, int lstm_size) {
              require(num_actions > 0 && num_actions <= a3c::kMaxActions, "num_actions is out of range");
-             return a3c::ModelConfig{model_kind(kind), std::move(shape), observation_type(type), num_actions,
-                                     std::move(hidden_sizes), lstm_size};
+             return a3c::ModelConfig{model_kind(kind), std::move(shape),        observation_type(type),
+                                     num_actions,      std::move(hidden_sizes), lstm_size};
            }),
            py::kw_only(), "kind"_a, "observation_shape"_a, "observation_type"_a, "num_actions"_a, "hidden_sizes"_a,
            "lstm_size"_a = 0);

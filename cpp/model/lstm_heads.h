@@ -1,8 +1,8 @@
 // The LSTM and the two heads behind it, on ATen's matrix products, with the backward pass written out: acting keeps its
 // gates, so the forward pass runs once. One thread at a time. The LibTorch module is the definition.
 //
-//   i, f, g, o = W_ih x + b_ih + W_hh h + b_hh;  i, f, o = sigmoid; g = tanh   (Hochreiter and Schmidhuber 1997, Gers et
-//   c' = f c + i g;  h' = o tanh(c')                                            al. 2000, as torch.nn.LSTMCell)
+//   i, f, g, o = W_ih x + b_ih + W_hh h + b_hh;  i, f, o = sigmoid; g = tanh   (Hochreiter and Schmidhuber 1997, Gers
+//   et c' = f c + i g;  h' = o tanh(c')                                            al. 2000, as torch.nn.LSTMCell)
 //   logits = W_p h' + b_p;  V = w_v h' + b_v
 #pragma once
 
@@ -33,8 +33,8 @@ class LstmHeads {
   // t_max], features [count][num_features] in their order.
   void evaluate(const int64_t* samples, int64_t count, const float* features, float* logits, float* values);
 
-  // The gradients of the LSTM's and the heads' parameters, and d(loss)/d(features) [count][num_features], for the samples
-  // of the last act() or evaluate() over them.
+  // The gradients of the LSTM's and the heads' parameters, and d(loss)/d(features) [count][num_features], for the
+  // samples of the last act() or evaluate() over them.
   void compute_gradients(const int64_t* samples, int64_t count, const float* features, const float* d_logits,
                          const float* d_values, float* d_features);
 

@@ -38,8 +38,8 @@ class Network {
   // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for samples that act() or evaluate() has just gone
   // through; truncated there, where the rollout begins. observations [t_max][num_envs][...]; samples [count], d_logits
   // [count][num_actions], d_values [count].
-  virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count,
-                                 const float* d_logits, const float* d_values) = 0;
+  virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+                                 const float* d_values) = 0;
 
   // The LSTM's memory, with state_size 0 where there is none; the worker carries it from rollout to rollout.
   virtual Recurrence& recurrence() = 0;

@@ -151,8 +151,7 @@ void Replica::compute_gradients(const void* observations, const int64_t* samples
   impl_->gather(observations, samples, count);
   impl_->gradients.zero_();
   const ActorCritic::Output output = impl_->forward(count, sequences);
-  const at::Tensor logits_gradient =
-      at::from_blob(const_cast<float*>(d_logits), {count, impl_->config.num_actions});
+  const at::Tensor logits_gradient = at::from_blob(const_cast<float*>(d_logits), {count, impl_->config.num_actions});
   const at::Tensor values_gradient = at::from_blob(const_cast<float*>(d_values), {count});
   torch::autograd::backward({output.logits, output.values}, {logits_gradient, values_gradient});
   if (impl_->first_gradient.grad().const_data_ptr<float>() != impl_->gradients.const_data_ptr<float>())

@@ -38,8 +38,7 @@ class Replica {
   void initialize(uint64_t seed);
 
   // observations [num_samples][...] -> logits [num_samples][num_actions], values [num_samples].
-  void forward(const void* observations, int64_t num_samples, const Sequences& sequences, float* logits,
-               float* values);
+  void forward(const void* observations, int64_t num_samples, const Sequences& sequences, float* logits, float* values);
 
   // The same for observations samples[0 .. count - 1] of more: samples [count] -> logits [count][num_actions], values
   // [count]. `sequences` matters to a recurrent network alone.

@@ -165,10 +165,10 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
 
   const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef),
                         static_cast<float>(config.clip_coef)};
-  const LossTerms terms = actor_critic_loss(count, rollout.num_actions, batch.logits.data(),
-                                            again ? batch.acting_logits.data() : nullptr, batch.values.data(),
-                                            batch.actions.data(), batch.advantages.data(), batch.returns.data(),
-                                            batch.valid.data(), loss, batch.d_logits.data(), batch.d_values.data());
+  const LossTerms terms =
+      actor_critic_loss(count, rollout.num_actions, batch.logits.data(), again ? batch.acting_logits.data() : nullptr,
+                        batch.values.data(), batch.actions.data(), batch.advantages.data(), batch.returns.data(),
+                        batch.valid.data(), loss, batch.d_logits.data(), batch.d_values.data());
   lap(worker.clock, kLoss);
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;

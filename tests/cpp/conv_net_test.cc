@@ -57,8 +57,9 @@ struct Pair {
                   torch_values.data());
     std::vector<float> logits(all.size() * config.num_actions), values(all.size());
     for (int t = 0; t <= t_max; ++t)
-      fast->act(t, &observations[static_cast<size_t>(t) * num_envs * kBytes], &starts[static_cast<size_t>(t) * num_envs],
-                &logits[static_cast<size_t>(t) * n], &values[static_cast<size_t>(t) * num_envs]);
+      fast->act(t, &observations[static_cast<size_t>(t) * num_envs * kBytes],
+                &starts[static_cast<size_t>(t) * num_envs], &logits[static_cast<size_t>(t) * n],
+                &values[static_cast<size_t>(t) * num_envs]);
     check_close(logits, torch_logits);
     check_close(values, torch_values);
     const float* state = recurrence.state(t_max + 1);
@@ -103,7 +104,8 @@ struct Pair {
     sequence_state.clear();
     for (const int64_t sample : samples) sequence_starts.push_back(starts[sample]);
     for (size_t i = 0; i < samples.size() / t_max; ++i)
-      sequence_state.insert(sequence_state.end(), &first_state[samples[i] * size], &first_state[samples[i] * size] + size);
+      sequence_state.insert(sequence_state.end(), &first_state[samples[i] * size],
+                            &first_state[samples[i] * size] + size);
     sequences = {t_max, sequence_starts.data(), sequence_state.data(), nullptr};
   }
 

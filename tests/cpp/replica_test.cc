@@ -234,7 +234,8 @@ void check_parts(const ModelConfig& config, const void* observations, int t_max,
   const Floats d_logits = random_floats(samples * config.num_actions, 1), d_values = random_floats(samples, 2);
   std::vector<int64_t> all(samples);
   std::iota(all.begin(), all.end(), 0);
-  replica.compute_gradients(observations, all.data(), static_cast<int64_t>(samples), {}, d_logits.data(), d_values.data());
+  replica.compute_gradients(observations, all.data(), static_cast<int64_t>(samples), {}, d_logits.data(),
+                            d_values.data());
   const Floats whole(replica.gradients(), replica.gradients() + replica.size());
   Floats sum(whole.size());
   for (int env = 0; env < num_envs; ++env) {

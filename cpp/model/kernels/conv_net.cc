@@ -25,7 +25,7 @@ constexpr int64_t kObservationBytes = 4 * 84 * 84;
 constexpr int kBlock = 16;      // samples whose feature gradients are computed together: their rows fit the first cache
 constexpr int kGroup = 4;       // samples that pass through the convolutions together: their tiles fit the second cache
 constexpr int kFirstGroup = 1;  // and through the first one
-constexpr int kBatch = 64;      // and, at least, through the fully connected layer: its weights come from memory each time
+constexpr int kBatch = 64;  // and, at least, through the fully connected layer: its weights come from memory each time
 
 const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
   for (const ParameterSpec& spec : specs)
@@ -85,7 +85,11 @@ T* ConvNet::allocate(int64_t count) {
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
                  int num_envs, const kernels::ConvNetKernels& kernels, StageClock& clock)
-    : kernels_(kernels), no_recurrence_(t_max, num_envs, 0), batch_(std::max(num_envs, kBatch)), images_(batch_), slots_(batch_) {
+    : kernels_(kernels),
+      no_recurrence_(t_max, num_envs, 0),
+      batch_(std::max(num_envs, kBatch)),
+      images_(batch_),
+      slots_(batch_) {
   state_.clock = &clock;
   state_.num_envs = num_envs;
   state_.t_max = t_max;
@@ -180,8 +184,7 @@ void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t
 void ConvNet::compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
                                 const float* d_values) {
   if (lstm_) {
-    lstm_->compute_gradients(samples, count, gather_hidden(samples, count), d_logits, d_values,
-                             state_.hidden_gradient);
+    lstm_->compute_gradients(samples, count, gather_hidden(samples, count), d_logits, d_values, state_.hidden_gradient);
     lap(*state_.clock, kLstmBackward);
   } else {
     kernels_.heads_backward(state_, samples, count, d_logits, d_values);
