@@ -15,7 +15,7 @@ from a3c_fast.errors import ConfigError
 ModelName = Literal["paper", "nature", "mlp"]
 OptimizerName = Literal["rmsprop", "adam"]
 PrecisionName = Literal["auto", "fp32"]
-PresetName = Literal["default", "paper", "reuse"]
+PresetName = Literal["default", "paper"]
 
 # A field whose default depends on the kind of environment; `FAMILY_DEFAULTS` holds the values.
 _BY_FAMILY: Any = None
@@ -24,11 +24,11 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
         "total_steps": 10_000_000,
         "num_workers": 0,
-        "envs_per_worker": 16,
-        "envs_per_update": 4,
-        "t_max": 20,
-        "update_epochs": 1,
-        "normalize_advantages": False,
+        "envs_per_worker": 8,
+        "envs_per_update": 1,
+        "t_max": 64,
+        "update_epochs": 4,
+        "normalize_advantages": True,
         "model": "paper",
         "optimizer": "adam",
         "learning_rate": 5e-4,
@@ -70,6 +70,9 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 }
 FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": FAMILY_DEFAULTS["classic_control"]}
 
+# What they are where each rollout is learned from once, `update_epochs` 1: as many updates from as many steps.
+LEARNED_FROM_ONCE: Mapping[str, Any] = {"t_max": 20}
+
 # What a preset says instead of the defaults of the family.
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
     "default": {},
@@ -94,14 +97,6 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "max_grad_norm": 8.0,
         "optimizer_eps": 0.004,
     },
-    # Each rollout learned from four times, in many small updates: more from every step of the emulator, docs/tuning.md.
-    "reuse": {
-        "envs_per_worker": 8,
-        "envs_per_update": 1,
-        "t_max": 64,
-        "update_epochs": 4,
-        "normalize_advantages": True,
-    },
 }
 
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
@@ -121,8 +116,7 @@ class Config:
     env_id: str = "Pong-v5"
     """EnvPool's name of the environment: an Atari game or a classic control task with discrete actions."""
     preset: PresetName = "default"
-    """Where other defaults come from: `default`; `paper`, the settings of Mnih et al. 2016; `reuse`, which learns from
-    every rollout four times."""
+    """Where other defaults come from: `default`, or `paper`, the settings of Mnih et al. 2016."""
     total_steps: int = _BY_FAMILY
     """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
     num_workers: int = _BY_FAMILY
@@ -206,7 +200,10 @@ class Config:
         family = family_of(self.env_id)
         if self.preset not in tuple(PRESETS):
             raise ConfigError("preset", self.preset, f"it must be one of {', '.join(PRESETS)}")
-        for name, value in {**FAMILY_DEFAULTS[family], **PRESETS[self.preset]}.items():
+        defaults = {**FAMILY_DEFAULTS[family], **PRESETS[self.preset]}
+        if self.update_epochs == 1 and defaults["update_epochs"] > 1:
+            defaults |= LEARNED_FROM_ONCE
+        for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         if self.run_dir is not None:

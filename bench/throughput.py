@@ -38,6 +38,8 @@ class Settings:
     """Environments of an update; the default, or all of a small worker's."""
     t_max: int | None = None
     """Steps of a rollout; the environment's default without it."""
+    update_epochs: int = 1
+    """Times that a rollout is learned from; 1 is A3C."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ def configure(args: Settings) -> Config:
         if getattr(args, name) is not None
     }
     if args.envs_per_worker is not None and args.envs_per_update is None:
-        default = Config(env_id=args.env_id).envs_per_update
+        default = Config(env_id=args.env_id, update_epochs=args.update_epochs).envs_per_update
         fits = args.envs_per_worker % default == 0
         given["envs_per_update"] = default if fits else args.envs_per_worker
     return Config(
         env_id=args.env_id,
         num_workers=args.num_workers,
         precision=args.precision,
-        update_epochs=1,  # pure A3C, whatever the default is
+        update_epochs=args.update_epochs,
         total_steps=2**40,  # the learning rate stays what it is
         **given,
     )

@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sanitize
+
+# Examples take as long as they take: a busy machine is no failure.
+hypothesis.settings.register_profile("a3c_fast", deadline=None)
+hypothesis.settings.load_profile("a3c_fast")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from helpers import FAKE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a3c_fast.config import FAMILY_DEFAULTS, PRESETS, STRUCTURAL_FIELDS, Config
+from a3c_fast.config import FAMILY_DEFAULTS, LEARNED_FROM_ONCE, PRESETS, STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import ConfigError
 from a3c_fast.train import configure
 
@@ -134,6 +134,24 @@ def test_the_preset_of_the_paper() -> None:
     assert Config.from_json(config.to_json()) == config
     for names in (PRESETS[name] for name in PRESETS):
         assert set(names) <= set(FAMILY_DEFAULTS["atari"])
+
+
+def test_where_a_rollout_is_learned_from_once_it_is_shorter() -> None:
+    for config in (Config(update_epochs=1), configure(["--update-epochs", "1"]), configure(["--update_epochs=1"])):
+        assert (config.update_epochs, config.t_max) == (1, LEARNED_FROM_ONCE["t_max"])
+    assert Config().update_epochs > 1
+    assert Config().t_max > LEARNED_FROM_ONCE["t_max"]
+    assert Config(update_epochs=2).t_max == configure(["--update-epochs", "2"]).t_max == Config().t_max
+    assert Config(update_epochs=1, t_max=9).t_max == configure(["--update-epochs", "1", "--t-max", "9"]).t_max == 9
+    for other in ({"env_id": "CartPole-v1"}, {"preset": "paper"}):
+        assert Config(**other, update_epochs=1).t_max == Config(**other).t_max
+    assert set(LEARNED_FROM_ONCE) <= set(FAMILY_DEFAULTS["atari"])
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5"])
+def test_a_number_of_epochs_that_cannot_be(value: str) -> None:
+    with pytest.raises((ConfigError, SystemExit)):
+        configure([f"--update-epochs={value}"])
 
 
 def test_the_default_environment_is_pong_with_the_network_of_the_paper() -> None:

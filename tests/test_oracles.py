@@ -99,14 +99,13 @@ def assert_same_loss(batch: dict[str, Any], **coefficients: float) -> None:
     np.testing.assert_allclose(found["d_values"], tensors["values"].grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(2, 18), st.integers(0, 2**32 - 1), st.floats(0, 2), st.floats(0, 1))
 def test_loss(samples: int, num_actions: int, seed: int, value_coef: float, entropy_coef: float) -> None:
     assert_same_loss(loss_batch(seed, samples, num_actions), value_coef=value_coef, entropy_coef=entropy_coef)
 
 
 # The same examples every time: a ratio within a rounding of the clip may have a gradient in one and none in the other.
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(st.integers(1, 40), st.integers(2, 18), st.integers(0, 2**32 - 1), st.floats(0.05, 0.5))
 def test_clipped_loss(samples: int, num_actions: int, seed: int, clip_coef: float) -> None:
     batch = loss_batch(seed, samples, num_actions)
@@ -124,7 +123,6 @@ def test_the_clipped_loss_of_the_acting_policy_has_the_gradient_of_the_loss() ->
     np.testing.assert_allclose(clipped["d_logits"], plain["d_logits"], atol=1e-7)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 50), st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3), st.floats(-100, 100))
 def test_normalized_advantages(samples: int, seed: int, scale: float, shift: float) -> None:
     numbers = np.random.default_rng(seed)
