@@ -32,6 +32,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "model": "paper",
         "optimizer": "adam",
         "learning_rate": 5e-4,
+        "learning_rate_warmup": 50_000,
         "gamma": 0.99,
         "gae_lambda": 0.95,
         "entropy_coef": 0.01,
@@ -55,6 +56,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "model": "mlp",
         "optimizer": "adam",
         "learning_rate": 2e-3,
+        "learning_rate_warmup": 0,
         "gamma": 0.99,
         "gae_lambda": 0.95,
         "entropy_coef": 0.01,
@@ -90,6 +92,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "normalize_advantages": False,
         "optimizer": "rmsprop",
         "learning_rate": 7e-4,
+        "learning_rate_warmup": 0,
         "gamma": 0.99,
         "gae_lambda": 1.0,
         "entropy_coef": 0.01,
@@ -145,6 +148,8 @@ class Config:
     """Initial step size."""
     learning_rate_decay: bool = True
     """Bring the learning rate linearly to 0 at `total_steps`."""
+    learning_rate_warmup: int = _BY_FAMILY
+    """Agent steps over which the learning rate first rises from 0; 0: none."""
     gamma: float = _BY_FAMILY
     """Discount factor."""
     gae_lambda: float = _BY_FAMILY
@@ -310,6 +315,7 @@ def _check(config: Config, family: Family) -> None:
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
     flag("learning_rate_decay")
+    integer("learning_rate_warmup", 0, 2**62)
     number("gamma", 0, 1)
     number("gae_lambda", 0, 1)
     number("entropy_coef", 0, 1e3)

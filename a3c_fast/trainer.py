@@ -321,6 +321,7 @@ class Trainer:
             max_grad_norm=c.max_grad_norm,
             learning_rate=c.learning_rate,
             learning_rate_decay=c.learning_rate_decay,
+            learning_rate_warmup=c.learning_rate_warmup,
             optimizer=optimizer,
             seed=c.seed,
             watchdog_seconds=c.watchdog_seconds,

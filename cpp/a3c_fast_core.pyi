@@ -44,6 +44,7 @@ class TrainConfig:
         max_grad_norm: float,
         learning_rate: float,
         learning_rate_decay: bool,
+        learning_rate_warmup: int,
         optimizer: OptimizerConfig,
         seed: int,
         watchdog_seconds: float,

@@ -219,6 +219,7 @@ class Settings:
     max_grad_norm: float = 0.5
     learning_rate: float = 1e-3
     learning_rate_decay: bool = True
+    learning_rate_warmup: int = 0
     total_steps: int = 4000
     seed: int = 1
     optimizer: Optimizer = field(default_factory=lambda: Optimizer("adam"))
@@ -289,6 +290,8 @@ class A3C:
             target = advantages + np.array(values)[:-1]
         acted = self.theta.copy()  # theta'
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
+        if s.learning_rate_warmup:
+            lr *= min(1.0, self.steps / s.learning_rate_warmup)
         mask = np.array(valid)
         flat = {
             "observations": torch.stack(seen).flatten(0, 1),

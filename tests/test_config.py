@@ -25,6 +25,7 @@ INFINITY = math.inf
 
 # Lowest and highest allowed value.
 INTEGERS = {
+    "learning_rate_warmup": (0, 2**62),
     "total_steps": (1, 2**62),
     "num_workers": (0, 4096),
     "envs_per_worker": (1, 4096),
@@ -287,6 +288,7 @@ def test_lists_and_strings_of_json_become_tuples_and_paths() -> None:
             "optimizer": st.sampled_from(["rmsprop", "adam"]),
             "learning_rate": st.floats(0, 1e3, exclude_min=True),
             "learning_rate_decay": st.booleans(),
+            "learning_rate_warmup": st.integers(0, 2**62),
             "gamma": st.floats(0, 1),
             "max_grad_norm": st.floats(0, 1e300),
             "optimizer_eps": st.floats(0, 1, exclude_min=True),

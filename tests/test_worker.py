@@ -17,6 +17,7 @@ from a3c_fast import ActorCritic, Config, Trainer
 
 VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adam"},
+    {"optimizer": "adam", "learning_rate_warmup": 600},
     {"optimizer": "rmsprop", "learning_rate": 7e-4, "max_grad_norm": 40.0},
     {"optimizer": "adam", "gae_lambda": 0.95, "envs_per_update": 2},
     {"optimizer": "rmsprop", "envs_per_update": 1, "max_grad_norm": 0.0, "learning_rate_decay": False},

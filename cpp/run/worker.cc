@@ -194,10 +194,11 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
 }  // namespace
 
 double Shared::learning_rate() const {
-  if (!config.learning_rate_decay) return config.learning_rate;
-  const double done =
-      static_cast<double>(steps.load(std::memory_order_relaxed)) / static_cast<double>(config.total_steps);
-  return config.learning_rate * std::max(0.0, 1.0 - done);
+  const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
+  double factor = 1.0;
+  if (config.learning_rate_warmup > 0) factor = std::min(1.0, done / static_cast<double>(config.learning_rate_warmup));
+  if (config.learning_rate_decay) factor *= std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
+  return config.learning_rate * factor;
 }
 
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)

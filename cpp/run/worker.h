@@ -22,7 +22,7 @@ struct Shared {
   Shared(const TrainConfig& config, int num_workers, int64_t num_parameters)
       : config(config), num_workers(num_workers), params(num_parameters, config.optimizer) {}
 
-  // The linear schedule: learning_rate * (1 - steps / total_steps), at least 0.
+  // The linear schedule: learning_rate * min(1, steps / warmup) * (1 - steps / total_steps), at least 0.
   double learning_rate() const;
 
   const TrainConfig config;                 // constant

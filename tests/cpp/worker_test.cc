@@ -375,6 +375,24 @@ TEST(the_learning_rate_goes_to_0_and_not_below) {
   CHECK_CLOSE(constant.shared.learning_rate(), 1e-2, 1e-12);
 }
 
+TEST(the_learning_rate_rises_from_0_first) {
+  TrainConfig config = small_config();
+  config.total_steps = 1000;
+  config.learning_rate_warmup = 200;
+  Run run(config, 2, pays_by_parity);
+  CHECK_EQUAL(run.shared.learning_rate(), 0.0);
+  run.shared.steps = 50;
+  CHECK_CLOSE(run.shared.learning_rate(), 0.25e-2, 1e-12);
+  run.shared.steps = 900;
+  CHECK_CLOSE(run.shared.learning_rate(), 1e-2, 1e-12);
+  config.learning_rate_decay = true;
+  Run both(config, 2, pays_by_parity);
+  both.shared.steps = 50;
+  CHECK_CLOSE(both.shared.learning_rate(), 0.25 * 0.95e-2, 1e-12);
+  both.shared.steps = 900;
+  CHECK_CLOSE(both.shared.learning_rate(), 0.1e-2, 1e-12);
+}
+
 TEST(the_same_seed_gives_the_same_parameters_to_the_last_bit) {
   TrainConfig config = small_config(1);
   Run one(config, 2, pays_by_parity), same(config, 2, pays_by_parity);
