@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a3c_fast.envs import Family, family_of
+from a3c_fast.envs import FAKE_ENVS, Family, family_of
 from a3c_fast.errors import ConfigError
 
 ModelName = Literal["paper", "nature", "mlp"]
@@ -32,13 +32,14 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "model": "paper",
         "optimizer": "adam",
         "learning_rate": 5e-4,
-        "learning_rate_warmup": 50_000,
+        "learning_rate_warmup": 20_000,
         "gamma": 0.99,
         "gae_lambda": 0.95,
         "entropy_coef": 0.01,
         "value_coef": 0.25,
         "max_grad_norm": 0.5,
         "optimizer_eps": 1e-5,
+        "observation_offset": "auto",
         "frame_skip": 4,
         "stack_num": 4,
         "noop_max": 30,
@@ -63,6 +64,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "value_coef": 0.05,
         "max_grad_norm": 10.0,
         "optimizer_eps": 1e-5,
+        "observation_offset": 0.0,
         "frame_skip": 1,
         "stack_num": 1,
         "noop_max": 0,
@@ -89,6 +91,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "envs_per_update": 1,
         "t_max": 5,
         "update_epochs": 1,
+        "observation_offset": 0.0,
         "normalize_advantages": False,
         "optimizer": "rmsprop",
         "learning_rate": 7e-4,
@@ -105,7 +108,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
 _ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
 # What the shape of a checkpoint and the meaning of its contents depend on.
-STRUCTURAL_FIELDS = ("env_id", "model", "hidden_sizes", "lstm_size", "stack_num", "optimizer")
+STRUCTURAL_FIELDS = ("env_id", "model", "hidden_sizes", "lstm_size", "observation_offset", "stack_num", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,8 @@ class Config:
     """Layers of the `mlp`."""
     lstm_size: int = 0
     """Units of an LSTM between the network and its two heads; 0: none. The recurrent agent of the paper has 256."""
+    observation_offset: float | Literal["auto"] = _BY_FAMILY
+    """Subtracted from pixels between 0 and 1 (Atari); `auto` takes the shade of the background, seen in random play."""
     optimizer: OptimizerName = _BY_FAMILY
     """Shared RMSProp in the paper's form, or shared Adam."""
     learning_rate: float = _BY_FAMILY
@@ -312,6 +317,8 @@ def _check(config: Config, family: Family) -> None:
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 65536:
             raise ConfigError("hidden_sizes", config.hidden_sizes, "every layer must have 1 to 65536 units")
     integer("lstm_size", 0, 4096)
+    if config.observation_offset != "auto":
+        number("observation_offset", 0, 1)
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
     flag("learning_rate_decay")
@@ -339,6 +346,8 @@ def _check(config: Config, family: Family) -> None:
                 raise ConfigError(
                     name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}"
                 )
+        if config.env_id not in FAKE_ENVS and config.observation_offset != 0:
+            raise ConfigError("observation_offset", config.observation_offset, f"{config.env_id} has no images: only 0")
         if config.sticky_probability:
             raise ConfigError("sticky_probability", config.sticky_probability, f"{config.env_id} allows only 0")
 

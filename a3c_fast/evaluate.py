@@ -135,7 +135,9 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     config = dataclasses.replace(Config.from_json(checkpoint.config), resume=False)
     shape, _, num_actions = envs.observation_layout(config)
     check_model(config, shape)
-    policy = ActorCritic(config.model, shape, num_actions, config.hidden_sizes, config.lstm_size)
+    policy = ActorCritic(
+        config.model, shape, num_actions, config.hidden_sizes, config.lstm_size, float(config.observation_offset)
+    )
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: value.shape for name, value in checkpoint.parameters.items()}
     if expected != found:

@@ -24,7 +24,8 @@ _HIDDEN = {"paper": (256,), "nature": (512,)}
 class ActorCritic(nn.Module):
     """A torso, an LSTM where `lstm_size` is not 0, a policy head and a value head: pi(a|s) = softmax(logits) and V(s).
 
-    Feature maps are flattened in (height, width, channel) order, as they lie in channels-last memory.
+    Bytes come in as x / 255 - `observation_offset`. Feature maps are flattened in (height, width, channel) order, as they
+    lie in channels-last memory.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class ActorCritic(nn.Module):
         num_actions: int,
         hidden_sizes: Sequence[int] = (64, 64),
         lstm_size: int = 0,
+        observation_offset: float = 0.0,
     ) -> None:
         super().__init__()
+        self.observation_offset = observation_offset
         self.convolutions: list[nn.Conv2d] = []
         self.layers: list[nn.Linear] = []
         self.activation = torch.tanh if model == "mlp" else torch.relu
@@ -86,7 +89,9 @@ class ActorCritic(nn.Module):
 
     def features(self, observations: torch.Tensor) -> torch.Tensor:
         """Observations [N, ...] -> what the LSTM or the heads are given, [N, F]."""
-        x = observations.float() / 255 if observations.dtype == torch.uint8 else observations.float()
+        x = observations.float()
+        if observations.dtype == torch.uint8:
+            x = x / 255 - self.observation_offset
         for convolution in self.convolutions:
             x = torch.relu(convolution(x))
         if self.convolutions:

@@ -61,5 +61,5 @@ class RunDirectory:
     def _check_structure(self, config: Config, resumed: checkpoints.Checkpoint) -> None:
         for name in STRUCTURAL_FIELDS:
             ours, theirs = config.to_json()[name], resumed.config.get(name)
-            if ours != theirs:
+            if ours not in (theirs, "auto"):
                 raise ConfigError(name, ours, f"the run in {self.path} was made with {theirs!r} and goes on with it")

@@ -62,6 +62,9 @@ class Trainer:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
+        if self.config.observation_offset == "auto":
+            offset = resumed.config["observation_offset"] if resumed else envs.observation_offset(config)
+            self.config = dataclasses.replace(self.config, observation_offset=offset)
         if clients is None:
             clients = self._make_clients(first_step)
         self._engine = _core.Engine(self._train_config(), self._model_config(), list(clients))
@@ -232,7 +235,8 @@ class Trainer:
         One with an LSTM is stepped through an episode with its `step()`.
         """
         shape, _, num_actions = self._layout
-        module = ActorCritic(self.config.model, shape, num_actions, self.config.hidden_sizes, self.config.lstm_size)
+        c = self.config
+        module = ActorCritic(c.model, shape, num_actions, c.hidden_sizes, c.lstm_size, float(c.observation_offset))
         module.load_state_dict(self.state_dict())
         return module.eval()
 
@@ -336,6 +340,7 @@ class Trainer:
             num_actions=num_actions,
             hidden_sizes=list(self.config.hidden_sizes),
             lstm_size=self.config.lstm_size,
+            observation_offset=float(self.config.observation_offset),
         )
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:

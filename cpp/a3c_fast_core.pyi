@@ -25,6 +25,7 @@ class ModelConfig:
         num_actions: int,
         hidden_sizes: Sequence[int],
         lstm_size: int = 0,
+        observation_offset: float = 0.0,
     ) -> None: ...
 
 class TrainConfig:

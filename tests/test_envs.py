@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3c_fast import Config, Trainer, envs
+from a3c_fast import checkpoint as checkpoints
 from a3c_fast.errors import ConfigError
+from a3c_fast.evaluate import load_policy
 
 CARTPOLE = Config(env_id="CartPole-v1")
 PONG = Config(env_id="Pong-v5")
@@ -124,6 +127,26 @@ def test_environments_start_differently_and_as_their_seeds_say() -> None:
     assert first.shape == (3, 4)
     assert len({row.tobytes() for row in first}) == 3
     np.testing.assert_array_equal(start([5, 4, 3]), first[::-1])
+
+
+def test_the_background_is_measured_once(tmp_path: Path) -> None:
+    config = Config(num_workers=1, envs_per_worker=1, t_max=2, run_dir=tmp_path)
+    with Trainer(config) as trainer:
+        offset = trainer.config.observation_offset
+        trainer.run(10)
+        assert trainer.policy().observation_offset == offset
+    assert offset == envs.observation_offset(config)  # the same seed
+    assert offset == round(87 / 255, 4)  # Pong's brown
+    assert json.loads((tmp_path / "config.json").read_text())["observation_offset"] == offset
+
+    with Trainer(dataclasses.replace(config, seed=7, resume=True)) as trainer:  # another seed measures nothing anew
+        assert trainer.config.observation_offset == offset
+    with pytest.raises(ConfigError, match=r"observation_offset is 0\.1, but the run in .* was made with"):
+        Trainer(dataclasses.replace(config, observation_offset=0.1, resume=True))
+    policy, _ = load_policy(checkpoints.load_newest(tmp_path / "checkpoints"))
+    assert policy.observation_offset == offset
+    with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25)) as trainer:
+        assert trainer.policy().observation_offset == 0.25
 
 
 # What is asked of EnvPool --------------------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ at::Tensor orthogonal(int64_t rows, int64_t columns, double gain, at::Generator 
 
 }  // namespace
 
-ActorCritic::ActorCritic(const ModelConfig& config) : kind_(config.kind) {
+ActorCritic::ActorCritic(const ModelConfig& config)
+    : kind_(config.kind), observation_offset_(config.observation_offset) {
   int64_t size = 1;
   for (int64_t extent : config.observation_shape) size *= extent;
   if (config.kind != ModelKind::mlp) {
@@ -76,6 +77,7 @@ ActorCritic::ActorCritic(const ModelConfig& config) : kind_(config.kind) {
 }
 
 at::Tensor ActorCritic::features(at::Tensor x) {
+  if (observation_offset_ != 0) x = x - observation_offset_;
   for (torch::nn::Conv2d& convolution : convolutions_) x = convolution->forward(x).relu_();
   if (!convolutions_.empty()) x = x.permute({0, 2, 3, 1});
   x = x.flatten(1);

@@ -24,7 +24,7 @@ class ActorCritic : public torch::nn::Module {
  public:
   explicit ActorCritic(const ModelConfig& config);
 
-  // observations: float [N, ...observation_shape], images scaled to [0, 1] -> features float [N, F].
+  // observations: float [N, ...observation_shape], bytes divided by 255 -> features float [N, F].
   at::Tensor features(at::Tensor observations);
 
   struct Output {
@@ -43,6 +43,7 @@ class ActorCritic : public torch::nn::Module {
 
  private:
   const ModelKind kind_;
+  double observation_offset_;
   std::vector<torch::nn::Conv2d> convolutions_;
   std::vector<torch::nn::Linear> layers_;
   torch::nn::LSTMCell lstm_{nullptr};  // Hochreiter and Schmidhuber 1997 as torch.nn.LSTMCell has it

@@ -105,6 +105,8 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
     add_layer(find(specs, name + ".weight"), find(specs, name + ".bias"), factors[i]);
   }
   link_layers();
+  state_.observation_offset = static_cast<float>(config.observation_offset);
+  state_.first_bias = allocate<float>(state_.layers[0].out_channels);
 
   const kernels::ConvLayer& last = state_.layers[state_.num_layers - 1];
   state_.features = static_cast<int>(last.activation_size);

@@ -44,9 +44,11 @@ struct ConvNetState {
   int slice;   // of the features whose weights to a panel of 32 units fit the first cache, in forward; a multiple of 16
   int hidden;  // of the fully connected layer
   int64_t fc_weight, fc_bias, policy_weight, policy_bias, value_weight, value_bias;  // in the flat vector
-  const float* parameters;                                                           // flat
-  float* gradients;                                                                  // flat
-  int64_t size;                                                                      // of both
+  float observation_offset;                                                          // subtracted from bytes / 255
+  float* first_bias;        // [out_channels] of the first layer, which does that: see load_first_bias
+  const float* parameters;  // flat
+  float* gradients;         // flat
+  int64_t size;             // of both
 
   int group;                       // samples that pass through the convolutions together, at most
   uint8_t* cells;                  // [layers[0].group][21][21][64]: observations after space-to-depth
