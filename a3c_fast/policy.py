@@ -24,8 +24,8 @@ _HIDDEN = {"paper": (256,), "nature": (512,)}
 class ActorCritic(nn.Module):
     """A torso, an LSTM where `lstm_size` is not 0, a policy head and a value head: pi(a|s) = softmax(logits) and V(s).
 
-    Bytes come in as x / 255 - `observation_offset`. Feature maps are flattened in (height, width, channel) order, as they
-    lie in channels-last memory.
+    Bytes come in as x / 255 - `observation_offset`. Feature maps are flattened in (height, width, channel) order, as
+    they lie in channels-last memory.
     """
 
     def __init__(

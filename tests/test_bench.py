@@ -50,6 +50,16 @@ def test_time_to_score() -> None:
     assert only["steps"] == only["evaluations"][-1]["step"]
 
 
+def test_units() -> None:
+    small = ("--num-workers", "1", "--envs-per-worker", "1", "--t-max", "8", "--update-epochs", "1")
+    result = run("units", *small, "--learning-rate-warmup", "0", "--learning-rate", "1", "--at", "0", "60")
+    first, last = result["points"]
+    assert (first["step"], last["step"] >= 60) == (0, True)
+    assert set(first["dead"]) == {"conv1", "conv2", "fc1"}
+    assert first["value_std"] > 0
+    assert max(first["dead"].values()) < max(last["dead"].values()) <= 1  # at such a rate nothing survives
+
+
 def test_workers() -> None:
     flags = ("--env-id", "CartPole-v1", "--total-steps", "20000", "--workers", "1", "3", "--seeds", "2")
     result = run("workers", *flags, "--interval", "0.1")
