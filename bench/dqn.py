@@ -69,7 +69,7 @@ def dqn(args: Arguments) -> dict[str, Any]:
     from a3c_fast.evaluate import evaluate
     from bench.textbook_a3c import make_atari
 
-    class Watch(BaseCallback):
+    class Watch(BaseCallback):  # type: ignore[misc, unused-ignore]  # Any where Stable-Baselines3 is not installed
         """Ends after the time, and keeps the curve."""
 
         def __init__(self) -> None:
