@@ -27,7 +27,10 @@ struct Recurrence {
   float* state(int64_t t) { return states.data() + t * num_envs * state_size; }
 
   // The steps t .. of the last rollout are the steps 0 .. of the next one.
-  void carry(int t) { std::memmove(state(0), state(t), static_cast<size_t>(num_envs) * state_size * sizeof(float)); }
+  void carry(int t) {
+    if (state_size > 0)  // else there is nothing, and memmove wants an address even so
+      std::memmove(state(0), state(t), static_cast<size_t>(num_envs) * state_size * sizeof(float));
+  }
 
   // What begins at step t has no past.
   void begin(int t, const uint8_t* starts_at_t) {
