@@ -44,6 +44,14 @@ class Checkpoint:
     """Random numbers and environments of each worker; empty when it was taken while they ran."""
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def observation_offset(self) -> float:
+        """What the network expects to be subtracted. Raises `CheckpointError` where the checkpoint does not say it."""
+        offset = self.config.get("observation_offset")
+        if not isinstance(offset, (int, float)):
+            raise CheckpointError("the checkpoint does not say its observation_offset: an earlier version made it")
+        return offset
+
 
 def file_stem(step: int) -> str:
     """Sorts by step."""

@@ -136,7 +136,7 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     shape, _, num_actions = envs.observation_layout(config)
     check_model(config, shape)
     policy = ActorCritic(
-        config.model, shape, num_actions, config.hidden_sizes, config.lstm_size, float(config.observation_offset)
+        config.model, shape, num_actions, config.hidden_sizes, config.lstm_size, checkpoint.observation_offset
     )
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: value.shape for name, value in checkpoint.parameters.items()}

@@ -63,7 +63,7 @@ class Trainer:
         resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
         if self.config.observation_offset == "auto":
-            offset = resumed.config["observation_offset"] if resumed else envs.observation_offset(config)
+            offset = resumed.observation_offset if resumed else envs.observation_offset(config)
             self.config = dataclasses.replace(self.config, observation_offset=offset)
         if clients is None:
             clients = self._make_clients(first_step)

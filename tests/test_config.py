@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import FAKE
+from helpers import FAKE, FAKE_IMAGE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,8 +152,9 @@ def test_where_a_rollout_is_learned_from_once_it_is_shorter() -> None:
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5"])
 def test_a_number_of_epochs_that_cannot_be(value: str) -> None:
-    with pytest.raises((ConfigError, SystemExit)):
+    with pytest.raises(ConfigError) as caught:
         configure([f"--update-epochs={value}"])
+    assert caught.value.field == "update_epochs"
 
 
 def test_the_default_environment_is_pong_with_the_network_of_the_paper() -> None:
@@ -262,6 +263,11 @@ def test_where_there_are_no_images_nothing_is_subtracted_from_them() -> None:
     for value in (0.5, "auto"):
         with pytest.raises(ConfigError, match=r"observation_offset is .*CartPole-v1 has no images"):
             Config(env_id="CartPole-v1", observation_offset=value)
+    with pytest.raises(ConfigError, match=r"observation_offset is 0\.5"):
+        Config(env_id=FAKE, observation_offset=0.5)
+    with pytest.raises(ConfigError, match="observation_offset is 'auto'"):
+        Config(env_id=FAKE_IMAGE, observation_offset="auto")
+    assert Config(env_id=FAKE_IMAGE, observation_offset=0.5).observation_offset == 0.5
     assert Config(env_id="CartPole-v1").observation_offset == 0
     assert Config().observation_offset == "auto"
     assert Config(preset="paper").observation_offset == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from a3c_fast import Config, Trainer, envs
 from a3c_fast import checkpoint as checkpoints
-from a3c_fast.errors import ConfigError
+from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluate import load_policy
 
 CARTPOLE = Config(env_id="CartPole-v1")
@@ -143,8 +143,12 @@ def test_the_background_is_measured_once(tmp_path: Path) -> None:
         assert trainer.config.observation_offset == offset
     with pytest.raises(ConfigError, match=r"observation_offset is 0\.1, but the run in .* was made with"):
         Trainer(dataclasses.replace(config, observation_offset=0.1, resume=True))
-    policy, _ = load_policy(checkpoints.load_newest(tmp_path / "checkpoints"))
+    saved = checkpoints.load_newest(tmp_path / "checkpoints")
+    policy, _ = load_policy(saved)
     assert policy.observation_offset == offset
+    del saved.config["observation_offset"]
+    with pytest.raises(CheckpointError, match="does not say its observation_offset"):
+        load_policy(saved)
     with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25)) as trainer:
         assert trainer.policy().observation_offset == 0.25
 

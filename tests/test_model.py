@@ -33,7 +33,7 @@ def pair(
         num_actions=actions,
         hidden_sizes=hidden,
         lstm_size=lstm,
-        observation_offset=offset if dtype == "uint8" else 0.0,
+        observation_offset=offset,
     )
     replica = core.Replica(config)
     replica.initialize(7)

@@ -44,7 +44,8 @@ at::Tensor orthogonal(int64_t rows, int64_t columns, double gain, at::Generator 
 }  // namespace
 
 ActorCritic::ActorCritic(const ModelConfig& config)
-    : kind_(config.kind), observation_offset_(config.observation_offset) {
+    : kind_(config.kind),
+      observation_offset_(config.observation_type == ObservationType::uint8 ? config.observation_offset : 0) {
   int64_t size = 1;
   for (int64_t extent : config.observation_shape) size *= extent;
   if (config.kind != ModelKind::mlp) {

@@ -1,9 +1,11 @@
 // The LSTM and the two heads behind it, on ATen's matrix products, with the backward pass written out: acting keeps its
 // gates, so the forward pass runs once. One thread at a time. The LibTorch module is the definition.
 //
-//   i, f, g, o = W_ih x + b_ih + W_hh h + b_hh;  i, f, o = sigmoid; g = tanh   (Hochreiter and Schmidhuber 1997, Gers
-//   et c' = f c + i g;  h' = o tanh(c')                                            al. 2000, as torch.nn.LSTMCell)
+//   i, f, g, o = W_ih x + b_ih + W_hh h + b_hh;  i, f, o = sigmoid; g = tanh
+//   c' = f c + i g;  h' = o tanh(c')
 //   logits = W_p h' + b_p;  V = w_v h' + b_v
+//
+// Hochreiter and Schmidhuber 1997, Gers et al. 2000, as torch.nn.LSTMCell.
 #pragma once
 
 #include <cstdint>
