@@ -19,6 +19,10 @@ from typing import TYPE_CHECKING, Any
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
     from a3c_fast.policy import ActorCritic
@@ -40,10 +44,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
 
-    Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments. `sticky` replaces
-    the probability of sticky actions that the agent was trained with. `frames`, when given, receives the newest image
-    of the first environment at each step of its first episode, uint8 [height, width]. The score also comes
-    human-normalized, as a fraction, where the literature has a human one.
+    Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments, at least one for
+    each half of them. `sticky` replaces the probability of sticky actions that the agent was trained with. `frames`,
+    when given, receives the newest image of the first environment at each step of its first episode, uint8
+    [height, width]. The score also comes human-normalized, as a fraction, where the literature has a human one.
     """
     import dataclasses
 
@@ -64,37 +68,25 @@ def evaluate(
     if sticky is not None:
         config = dataclasses.replace(config, sticky_probability=sticky)
     num_envs = min(episodes, _MOST_ENVS)
-    pool = envs.make_pool(config, envs.env_seeds(seed, _STREAM, num_envs), training=False, num_threads=num_threads)
-    quota = np.array([len(range(i, episodes, num_envs)) for i in range(num_envs)])
+    seeds = envs.env_seeds(seed, _STREAM, num_envs)
+    quota = [len(range(i, episodes, num_envs)) for i in range(num_envs)]
+    # Two pools in turn: the emulators of one run while the network looks at the images of the other.
+    halves = []
+    for part in (slice(0, num_envs // 2), slice(num_envs // 2, num_envs)):
+        if seeds[part]:
+            pool = envs.make_pool(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
+            halves.append(_Half(pool, quota[part], policy.initial_state(len(seeds[part]))))
     generator = torch.Generator().manual_seed(seed)
-    returns: list[float] = []
-    lengths: list[int] = []
-    running = np.zeros(num_envs)
-    length = np.zeros(num_envs, int)
-    resetting = restarted = np.zeros(num_envs, bool)
-    observations, _ = pool.reset()
-    state = policy.initial_state(num_envs)
-    while len(returns) < episodes:
-        if frames is not None and quota[0] == len(range(0, episodes, num_envs)):
-            frames.append(np.array(observations[0][-1]))
-        with torch.inference_mode():
-            state[torch.from_numpy(restarted)] = 0
-            logits, _, state = policy.step(torch.from_numpy(observations), state)
-            if greedy:
-                actions = logits.argmax(-1)
-            else:
-                actions = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
-        observations, rewards, terminated, truncated, _ = pool.step(actions.numpy().astype(np.int32))
-        running += rewards
-        length += ~resetting
-        restarted = resetting  # the step that only resets has shown the first observation
-        for i in np.flatnonzero(terminated | truncated):
-            if quota[i] > 0:
-                quota[i] -= 1
-                returns.append(float(running[i]))
-                lengths.append(int(length[i]))
-            running[i], length[i] = 0.0, 0
-        resetting = terminated | truncated
+    while any(half.left for half in halves):
+        for half in halves:
+            if half.left:
+                half.receive()
+            if frames is not None and half is halves[0] and not half.returns[0]:
+                frames.append(np.array(half.observations[0][-1]))
+            if half.left:
+                half.send(_choose_actions(policy, half, None if greedy else generator))
+    returns = [value for half in halves for of_env in half.returns for value in of_env]
+    lengths = [value for half in halves for of_env in half.lengths for value in of_env]
     return {
         "env_id": config.env_id,
         "mean_return": float(np.mean(returns)),
@@ -111,11 +103,67 @@ def evaluate(
             "frame_skip": config.frame_skip,
             "episodic_life": False,
             "reward_clip": False,
-            "max_episode_steps": int(pool.config["max_episode_steps"]),
+            "max_episode_steps": int(halves[0].pool.config["max_episode_steps"]),
             "seed": seed,
             "envpool": envpool.__version__,
         },
     }
+
+
+class _Half:
+    """Environments that step together, and the episodes that they have finished."""
+
+    def __init__(self, pool: Any, quota: list[int], state: torch.Tensor) -> None:
+        num_envs = len(quota)
+        self.pool = pool
+        self.quota = quota  # of episodes; [num_envs] like all that follows
+        self.state = state  # of the policy
+        self.returns: list[list[float]] = [[] for _ in quota]
+        self.lengths: list[list[int]] = [[] for _ in quota]
+        self.running_return = [0.0] * num_envs
+        self.running_length = [0] * num_envs
+        # The step after the last of an episode only resets: it brings the first observation of the next episode.
+        self.resets = [True] * num_envs  # the step under way
+        self.starts = [False] * num_envs  # the observation
+        self.observations: Any = None
+        pool.async_reset()
+
+    @property
+    def left(self) -> int:
+        """Episodes to play."""
+        return sum(quota - len(returns) for quota, returns in zip(self.quota, self.returns, strict=True))
+
+    def receive(self) -> None:
+        """Waits for what follows from the actions sent last, at first for the reset."""
+        self.observations, rewards, terminated, truncated, _ = self.pool.recv()
+        for i, quota in enumerate(self.quota):
+            self.running_return[i] += float(rewards[i])
+            self.running_length[i] += not self.resets[i]
+            self.starts[i] = self.resets[i]
+            self.resets[i] = bool(terminated[i] or truncated[i])
+            if self.resets[i]:
+                if len(self.returns[i]) < quota:
+                    self.returns[i].append(self.running_return[i])
+                    self.lengths[i].append(self.running_length[i])
+                self.running_return[i], self.running_length[i] = 0.0, 0
+
+    def send(self, actions: npt.NDArray[np.int32]) -> None:
+        self.pool.send(actions)
+
+
+def _choose_actions(policy: ActorCritic, half: _Half, generator: torch.Generator | None) -> npt.NDArray[np.int32]:
+    """Samples from pi(a|s), or takes its mode where there is no generator, and moves the policy's state on."""
+    import numpy as np
+    import torch
+
+    with torch.inference_mode():
+        half.state[torch.tensor(half.starts)] = 0
+        logits, _, half.state = policy.step(torch.from_numpy(half.observations), half.state)
+        if generator is None:
+            actions = logits.argmax(-1)
+        else:
+            actions = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
+    return actions.numpy().astype(np.int32)
 
 
 def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:

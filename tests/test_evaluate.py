@@ -245,23 +245,52 @@ class ScriptedPool:
 
     config = {"max_episode_steps": 99}  # noqa: RUF012
 
-    def __init__(self, num_envs: int) -> None:
-        self.lengths = np.arange(num_envs) + 1
+    def __init__(self, first: int, num_envs: int) -> None:
+        self.lengths = np.arange(first, first + num_envs) + 1
         self.age = np.zeros(num_envs, int)
         self.resetting = np.zeros(num_envs, bool)
-        self.observations = np.zeros((num_envs, 4), np.float32)
         self.seen: list[np.ndarray] = []
+        self.ready: tuple[Any, ...] | None = None
 
-    def reset(self) -> tuple[np.ndarray, dict[str, Any]]:
-        return self.observations, {}
+    def async_reset(self) -> None:
+        self._answer(np.zeros(len(self.age)), np.zeros(len(self.age), bool))
 
-    def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+    def send(self, actions: np.ndarray) -> None:
+        assert self.ready is None  # a pool steps when all that it has answered is received
+        assert actions.shape == self.age.shape
         self.seen.append(actions)
         self.age = np.where(self.resetting, 0, self.age + 1)
-        rewards = np.where(self.resetting, 0, 1).astype(np.float32)
-        done = (self.age == self.lengths) & ~self.resetting
-        self.resetting = done
-        return self.observations, rewards, done & (self.lengths % 2 == 0), done & (self.lengths % 2 == 1), {}
+        rewards = np.where(self.resetting, 0, 1)
+        self.resetting = (self.age == self.lengths) & ~self.resetting
+        self._answer(rewards, self.resetting)
+
+    def _answer(self, rewards: np.ndarray, done: np.ndarray) -> None:
+        even = self.lengths % 2 == 0
+        observations = np.zeros((len(self.age), 4), np.float32)
+        self.ready = (observations, rewards.astype(np.float32), done & even, done & ~even, {})
+
+    def recv(self) -> tuple[Any, ...]:
+        assert self.ready is not None  # a real one would wait for ever
+        ready, self.ready = self.ready, None
+        return ready
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedPool]:
+    """The pools that are made from now on; their environments count on from pool to pool."""
+    made: list[ScriptedPool] = []
+    seen: list[int] = []
+
+    def make_pool(config: Config, seeds: list[int], *, training: bool, num_threads: int) -> ScriptedPool:
+        assert not training
+        assert num_threads >= 1
+        made.append(ScriptedPool(len(seen), len(seeds)))
+        seen.extend(seeds)
+        assert len(set(seen)) == len(seen)
+        return made[-1]
+
+    monkeypatch.setattr(envs, "make_pool", make_pool)
+    return made
 
 
 class EvenPolicy(torch.nn.Module):
@@ -281,19 +310,13 @@ class EvenPolicy(torch.nn.Module):
 
 
 @pytest.mark.parametrize("episodes", [1, 3, 32, 33, 70])
-def test_each_environment_plays_its_own_number_of_episodes(monkeypatch: pytest.MonkeyPatch, episodes: int) -> None:
+def test_each_environment_plays_its_own_number_of_episodes(pools: list[ScriptedPool], episodes: int) -> None:
     # Counting whichever episodes end first would count the short ones too often and the long ones never.
-    made: list[tuple[int, bool]] = []
-
-    def make_pool(config: Config, seeds: list[int], *, training: bool, num_threads: int) -> ScriptedPool:
-        made.append((len(seeds), training))
-        assert len(set(seeds)) == len(seeds)
-        return ScriptedPool(len(seeds))
-
-    monkeypatch.setattr(envs, "make_pool", make_pool)
     found = evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=episodes)  # type: ignore[arg-type]
     expected = [i % min(episodes, 32) + 1 for i in range(episodes)]
-    assert made == [(min(episodes, 32), False)]
+    assert sum(len(pool.age) for pool in pools) == min(episodes, 32)
+    assert len(pools) == min(episodes, 2)
+    assert all(pool.ready is None for pool in pools)  # nothing is under way when it ends
     assert found["episodes"] == episodes
     assert found["mean_return"] == pytest.approx(np.mean(expected))
     assert found["std_return"] == pytest.approx(np.std(expected))
@@ -301,21 +324,24 @@ def test_each_environment_plays_its_own_number_of_episodes(monkeypatch: pytest.M
     assert found["mean_length"] == pytest.approx(np.mean(expected))
 
 
-def test_the_state_begins_anew_with_each_episode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(envs, "make_pool", lambda _, seeds, **__: ScriptedPool(len(seeds)))
+def test_the_state_begins_anew_with_each_episode(pools: list[ScriptedPool]) -> None:
     policy = EvenPolicy()
     evaluate(policy, Config(env_id="CartPole-v1"), episodes=8)  # type: ignore[arg-type]
-    for env, counts in enumerate(zip(*policy.counts, strict=True)):
-        # An episode of env + 1 steps, the step that only resets, and the next episode.
-        assert list(counts) == [t % (env + 2) for t in range(len(counts))]
+    for first in (0, 1):  # the halves in turn, until the one with the shorter episodes is done
+        steps = len(pools[first].seen)
+        for env, length in enumerate(pools[first].lengths):
+            counts = [
+                policy.counts[2 * t + first if t < len(pools[0].seen) else len(pools[0].seen) + t][env]
+                for t in range(steps)
+            ]
+            # An episode, the step that only resets, and the next episode.
+            assert counts == [t % (length + 1) for t in range(steps)]
 
 
 @pytest.mark.parametrize("greedy", [True, False])
-def test_greedy_takes_the_mode_and_sampling_does_not(monkeypatch: pytest.MonkeyPatch, greedy: bool) -> None:
-    pools: list[ScriptedPool] = []
-    monkeypatch.setattr(envs, "make_pool", lambda _, seeds, **__: pools.append(ScriptedPool(len(seeds))) or pools[-1])
+def test_greedy_takes_the_mode_and_sampling_does_not(pools: list[ScriptedPool], greedy: bool) -> None:
     evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=32, greedy=greedy)  # type: ignore[arg-type]
-    actions = np.concatenate(pools[0].seen)
+    actions = np.concatenate([actions for pool in pools for actions in pool.seen])
     assert actions.dtype == np.int32
     if greedy:
         assert (actions == 0).all()
