@@ -173,8 +173,8 @@ class Trainer:
 
         step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
-        training episodes; the losses, entropy (nats) and grad_norm (before clipping) over each worker's last 100
-        updates. None where there is nothing yet.
+        training episodes, mean_return_20 over the last 20; the losses, entropy (nats) and grad_norm (before clipping)
+        over each worker's last 100 updates. None where there is nothing yet.
         """
         core = self._require().stats()
         now = time.monotonic()

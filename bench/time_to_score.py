@@ -1,18 +1,20 @@
 """`python -m bench.time_to_score`: how long until the agent is good.
 
 Trains until the mean return of whole episodes in an evaluation pool of its own (no-op starts, raw rewards, sampled
-actions) reaches `--target`. Training stands still meanwhile, and the clock does not. While the training episodes are
-far below the target nobody looks. Every other flag is one of `python -m a3c_fast.train`.
+actions) reaches `--target`. Training stands still meanwhile, and the clock does not. The training episodes say when an
+evaluation is worth its time, and nothing else. Every other flag is one of `python -m a3c_fast.train`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json as json_module
 import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +35,9 @@ class Arguments:
     seeds: int = 1
     """Runs, with the seeds `seed`, `seed` + 1 ..."""
     eval_every: int = 50_000
-    """Agent steps between two looks."""
-    eval_margin: float = 2.0
-    """Evaluate once the mean of the last 100 training episodes is so near to the target."""
+    """Fewest agent steps between two evaluations."""
+    eval_margin: float = 1.0
+    """Evaluate once the mean of the last 20 training episodes is so near to the target."""
     episodes: int = 30
     """Episodes of an evaluation."""
     most_minutes: float = 30.0
@@ -56,26 +58,29 @@ def one_run(config: Config, args: Arguments) -> dict[str, Any]:
     with Trainer(config) as trainer:
         begin = time.perf_counter()
 
-        def look() -> bool:
-            result = evaluate(
-                trainer.policy(), config, episodes=args.episodes, num_threads=len(os.sched_getaffinity(0))
-            )
-            step, seconds = trainer.stats()["step"], time.perf_counter() - begin
-            evaluations.append({"step": step, "seconds": seconds, "mean_return": result["mean_return"]})
-            print(f"seed {config.seed}: {evaluations[-1]}", file=sys.stderr, flush=True)
-            return bool(result["mean_return"] >= args.target)
+        def passed() -> float:
+            return time.perf_counter() - begin
 
-        reached = ended = False
-        while not (reached or ended):
-            before = time.perf_counter() - begin
-            part = train_and_watch(trainer, trainer.stats()["step"] + args.eval_every, 5.0)
-            curve += [{**point, "seconds": round(before + point["seconds"], 2)} for point in part]
-            stats = trainer.stats()
-            ended = stats["step"] >= config.total_steps or time.perf_counter() - begin >= 60 * args.most_minutes
-            mean = stats["mean_return_100"]
+        def over() -> bool:
+            return trainer.stats()["step"] >= config.total_steps or passed() >= 60 * args.most_minutes
+
+        def worth_a_look(stats: dict[str, Any]) -> bool:
+            looked = evaluations[-1]["step"] if evaluations else 0
+            mean = stats["mean_return_20"]
             near = mean is not None and mean >= args.target - args.eval_margin
-            if near or ended:
-                reached = look()
+            return (near and stats["step"] >= looked + args.eval_every) or over()
+
+        reached = False
+        while not (reached or (evaluations and over())):
+            before = passed()
+            part = train_and_watch(trainer, config.total_steps, 5.0, worth_a_look)
+            curve += [{**point, "seconds": round(before + point["seconds"], 2)} for point in part]
+            score = evaluate(
+                trainer.policy(), config, episodes=args.episodes, num_threads=len(os.sched_getaffinity(0))
+            )["mean_return"]
+            evaluations.append({"step": trainer.stats()["step"], "seconds": passed(), "mean_return": score})
+            print(f"seed {config.seed}: {evaluations[-1]}", file=sys.stderr, flush=True)
+            reached = score >= args.target
         stats = trainer.stats()
         return {
             "seed": config.seed,
@@ -90,8 +95,11 @@ def one_run(config: Config, args: Arguments) -> dict[str, Any]:
         }
 
 
-def train_and_watch(trainer: Trainer, until: int, interval: float) -> list[dict[str, Any]]:
-    """Trains until a step and returns the mean return of training on the way, every `interval` seconds."""
+def train_and_watch(
+    trainer: Trainer, until: int, interval: float, enough: Callable[[dict[str, Any]], bool] = lambda _: False
+) -> list[dict[str, Any]]:
+    """Trains until a step, or until the statistics are `enough`, and returns the mean returns of training on the way,
+    every `interval` seconds."""
     curve: list[dict[str, Any]] = []
     begin = time.perf_counter()
     trainer.start(until=until)
@@ -101,20 +109,25 @@ def train_and_watch(trainer: Trainer, until: int, interval: float) -> list[dict[
         stats = trainer.stats()
         if stats["mean_return_100"] is not None:
             seconds = round(time.perf_counter() - begin, 2)
-            curve.append({"step": stats["step"], "seconds": seconds, "mean_return_100": stats["mean_return_100"]})
+            means = {name: stats[name] for name in ("mean_return_100", "mean_return_20")}
+            curve.append({"step": stats["step"], "seconds": seconds, **means})
+        done = done or enough(stats)
     trainer.stop()
     return curve
 
 
 def measure(config: Config, args: Arguments) -> dict[str, Any]:
-    """All runs, and the medians of those that reached the target."""
+    """All runs, and the medians of those that reached the target. SIGINT gives up the run under way and those after."""
     facts = machine()
-    seeds = range(config.seed, config.seed + args.seeds)
-    runs = [one_run(dataclasses.replace(config, seed=seed), args) for seed in seeds]
+    runs: list[dict[str, Any]] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        seeds = range(config.seed, config.seed + args.seeds)
+        runs.extend(one_run(dataclasses.replace(config, seed=seed), args) for seed in seeds)
     reached = [run for run in runs if run["reached"]]
     return {
         "env_id": config.env_id,
         "target": args.target,
+        "num_seeds": args.seeds,
         "num_reached": len(reached),
         "runs": runs,
         "median_minutes": statistics.median(run["wall_seconds"] for run in reached) / 60 if reached else None,

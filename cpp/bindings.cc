@@ -214,9 +214,9 @@ py::dict engine_stats(const a3c::Engine& engine) {
   const a3c::Stats s = engine.stats();
   return py::dict("steps"_a = s.steps, "updates"_a = s.updates, "skipped_updates"_a = s.skipped_updates,
                   "episodes"_a = s.episodes, "mean_return_100"_a = s.mean_return_100,
-                  "mean_length_100"_a = s.mean_length_100, "policy_loss"_a = s.policy_loss,
-                  "value_loss"_a = s.value_loss, "entropy"_a = s.entropy, "grad_norm"_a = s.grad_norm,
-                  "learning_rate"_a = s.learning_rate);
+                  "mean_length_100"_a = s.mean_length_100, "mean_return_20"_a = s.mean_return_20,
+                  "policy_loss"_a = s.policy_loss, "value_loss"_a = s.value_loss, "entropy"_a = s.entropy,
+                  "grad_norm"_a = s.grad_norm, "learning_rate"_a = s.learning_rate);
 }
 
 py::array_t<float> engine_parameters(const a3c::Engine& engine) {

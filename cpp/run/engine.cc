@@ -201,8 +201,9 @@ Stats Engine::stats() const {
   stats.learning_rate = shared.learning_rate();
   const EpisodeLog::Summary episodes = shared.episodes.summary();
   stats.episodes = episodes.episodes;
-  stats.mean_return_100 = episodes.mean_return;
-  stats.mean_length_100 = episodes.mean_length;
+  stats.mean_return_100 = episodes.mean_return_100;
+  stats.mean_length_100 = episodes.mean_length_100;
+  stats.mean_return_20 = episodes.mean_return_20;
   UpdateLog::Entry sum{};
   size_t count = 0;
   for (const auto& worker : state_->workers) count += worker->updates.sum_into(sum);

@@ -51,17 +51,17 @@ void EpisodeLog::set_count(int64_t count) {
 
 EpisodeLog::Summary EpisodeLog::summary() const {
   const std::lock_guard lock(mutex_);
-  if (last_.empty()) {
-    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-    return {count_, nan, nan};
+  double total_return = 0, total_length = 0, total_return_short = 0;
+  const size_t count = last_.size(), count_short = std::min(count, kShortWindow);
+  for (size_t i = 0; i < count; ++i) {
+    total_return += last_[i].first;
+    total_length += static_cast<double>(last_[i].second);
+    if (i >= count - count_short) total_return_short += last_[i].first;
   }
-  double total_return = 0, total_length = 0;
-  for (const auto& [episode_return, length] : last_) {
-    total_return += episode_return;
-    total_length += static_cast<double>(length);
-  }
-  const auto n = static_cast<double>(last_.size());
-  return {count_, total_return / n, total_length / n};
+  const auto mean = [](double total, size_t n) {
+    return n > 0 ? total / static_cast<double>(n) : std::numeric_limits<double>::quiet_NaN();
+  };
+  return {count_, mean(total_return, count), mean(total_length, count), mean(total_return_short, count_short)};
 }
 
 }  // namespace a3c

@@ -45,14 +45,15 @@ class StageLog {
 // The finished episodes of all workers.
 class EpisodeLog {
  public:
-  static constexpr size_t kWindow = 100;  // episodes
+  static constexpr size_t kWindow = 100, kShortWindow = 20;  // episodes
 
   void add(double episode_return, int64_t length);
   void set_count(int64_t count);
-  // The number of episodes so far and the means over the last kWindow of them; NaN before the first.
+  // The number of episodes so far and the means over the last kWindow and kShortWindow of them, or over all where there
+  // are fewer; NaN before the first.
   struct Summary {
     int64_t episodes;
-    double mean_return, mean_length;
+    double mean_return_100, mean_length_100, mean_return_20;
   };
   Summary summary() const;
 
@@ -67,8 +68,8 @@ struct Stats {
   int64_t updates = 0;          // pushes
   int64_t skipped_updates = 0;  // gradients that were not finite
   int64_t episodes = 0;
-  double mean_return_100 = 0, mean_length_100 = 0;                     // NaN before the first episode
-  double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;  // NaN before the first update
+  double mean_return_100 = 0, mean_length_100 = 0, mean_return_20 = 0;  // NaN before the first episode
+  double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;   // NaN before the first update
   double learning_rate = 0;
 };
 

@@ -12,35 +12,51 @@ namespace {
 TEST(no_episode_has_no_mean) {
   const EpisodeLog log;
   CHECK_EQUAL(log.summary().episodes, 0);
-  CHECK(std::isnan(log.summary().mean_return));
-  CHECK(std::isnan(log.summary().mean_length));
+  CHECK(std::isnan(log.summary().mean_return_100));
+  CHECK(std::isnan(log.summary().mean_length_100));
+  CHECK(std::isnan(log.summary().mean_return_20));
 }
 
 TEST(the_means_are_over_the_last_100_episodes) {
   EpisodeLog log;
   log.add(3, 10);
   log.add(-1, 20);
-  CHECK_CLOSE(log.summary().mean_return, 1, 1e-12);
-  CHECK_CLOSE(log.summary().mean_length, 15, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 1, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length_100, 15, 1e-12);
   for (int i = 0; i < 98; ++i) log.add(1, 15);
-  CHECK_CLOSE(log.summary().mean_return, 1, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 1, 1e-12);
   for (int i = 0; i < 100; ++i) log.add(5, 50);
-  CHECK_CLOSE(log.summary().mean_return, 5, 1e-12);
-  CHECK_CLOSE(log.summary().mean_length, 50, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 5, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length_100, 50, 1e-12);
   log.add(105, 150);  // one of the fives goes
-  CHECK_CLOSE(log.summary().mean_return, 6, 1e-12);
-  CHECK_CLOSE(log.summary().mean_length, 51, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 6, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length_100, 51, 1e-12);
   CHECK_EQUAL(log.summary().episodes, 201);
+}
+
+TEST(the_short_mean_is_over_the_last_20_episodes) {
+  EpisodeLog log;
+  log.add(3, 10);
+  log.add(-1, 20);
+  CHECK_CLOSE(log.summary().mean_return_20, 1, 1e-12);
+  for (int i = 0; i < 18; ++i) log.add(1, 15);
+  CHECK_CLOSE(log.summary().mean_return_20, 1, 1e-12);
+  log.add(43, 15);  // the 3 goes
+  CHECK_CLOSE(log.summary().mean_return_20, (-1 + 18 + 43) / 20.0, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, (3 - 1 + 18 + 43) / 21.0, 1e-12);
+  for (int i = 0; i < 200; ++i) log.add(i < 180 ? 7 : 5, 15);
+  CHECK_CLOSE(log.summary().mean_return_20, 5, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 0.8 * 7 + 0.2 * 5, 1e-12);
 }
 
 TEST(a_resumed_run_goes_on_counting) {
   EpisodeLog log;
   log.set_count(40);
   CHECK_EQUAL(log.summary().episodes, 40);
-  CHECK(std::isnan(log.summary().mean_return));
+  CHECK(std::isnan(log.summary().mean_return_100));
   log.add(2, 3);
   CHECK_EQUAL(log.summary().episodes, 41);
-  CHECK_CLOSE(log.summary().mean_return, 2, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 2, 1e-12);
 }
 
 TEST(an_update_log_keeps_the_last_100) {
@@ -85,7 +101,8 @@ TEST(workers_write_while_others_read) {
     const EpisodeLog::Summary summary = episodes.summary();
     UpdateLog::Entry sum{};
     const size_t count = updates.sum_into(sum);
-    whole &= summary.episodes == 0 || (summary.mean_return == 2 && summary.mean_length == 7);
+    whole &= summary.episodes == 0 ||
+             (summary.mean_return_100 == 2 && summary.mean_length_100 == 7 && summary.mean_return_20 == 2);
     whole &= sum.policy_loss == 3.0 * static_cast<double>(count) && sum.grad_norm == 4.0 * static_cast<double>(count);
   }
   for (std::thread& thread : threads) thread.join();

@@ -264,12 +264,12 @@ TEST(episodes_sum_the_raw_reward_and_end_with_the_game) {
   CHECK_EQUAL(run.shared.episodes.summary().episodes, 0);
   run.rollouts(1);
   CHECK_EQUAL(run.shared.episodes.summary().episodes, 1);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_return, 60, 1e-9);  // steps 0 to 6 but the reset
-  CHECK_CLOSE(run.shared.episodes.summary().mean_length, 6, 1e-9);
+  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, 60, 1e-9);  // steps 0 to 6 but the reset
+  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, 6, 1e-9);
   run.rollouts(1);
   CHECK_EQUAL(run.shared.episodes.summary().episodes, 2);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_return, (60 + 40) / 2.0, 1e-9);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_length, (6 + 4) / 2.0, 1e-9);
+  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, (60 + 40) / 2.0, 1e-9);
+  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, (6 + 4) / 2.0, 1e-9);
 }
 
 TEST(ten_gradients_in_a_row_that_are_not_finite_end_the_worker) {
