@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy as np
 from a3c_fast.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from a3c_fast._core import EnvClient
     from a3c_fast.config import Config
 
@@ -120,19 +122,26 @@ def observation_layout(config: Config) -> tuple[tuple[int, ...], str, int]:
     return tuple(int(extent) for extent in observation_space.shape), dtype, int(action_space.n)
 
 
+def random_play(config: Config, *, num_envs: int, steps: int, stream: int) -> Iterator[npt.NDArray[Any]]:
+    """What training would see if it acted at random: the observations [num_envs, ...] of each step.
+
+    They are good until the next step. `stream` is that of `env_seeds`.
+    """
+    pool = make_pool(config, env_seeds(config.seed, stream, num_envs), training=True)
+    generator = np.random.default_rng(config.seed)
+    pool.reset()
+    for _ in range(steps):
+        yield pool.step(generator.integers(pool.action_space.n, size=num_envs, dtype=np.int32))[0]
+
+
 def observation_offset(config: Config) -> float:
     """The median pixel / 255 in 2 environments over 100 steps of random play: the shade of the game's background.
 
     Most of an image is background, the same at every step. Were it not 0, it would move every unit of the first layers
     the same way at each update, and soon most of them would never be active again.
     """
-    num_envs, steps = 2, 100
-    pool = make_pool(config, env_seeds(config.seed, 2**34, num_envs), training=True)
-    generator = np.random.default_rng(config.seed)
-    pool.reset()
     counts = np.zeros(256, np.int64)
-    for step in range(steps):
-        images = pool.step(generator.integers(pool.action_space.n, size=num_envs, dtype=np.int32))[0]
+    for step, images in enumerate(random_play(config, num_envs=2, steps=100, stream=2**34)):
         if step % 10 == 9:
             counts += np.bincount(images[:, -1].ravel(), minlength=256)
     return round(int(np.searchsorted(counts.cumsum(), counts.sum() / 2)) / 255, 4)
@@ -143,6 +152,7 @@ def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
 
     Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
     """
+
     from a3c_fast._core import EnvClient
 
     if config.env_id == "a3c_fast/Recall-v0":
@@ -174,6 +184,7 @@ def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
 
 def _wrap(pool: Any, num_envs: int) -> EnvClient:
     """The client over a pool's XLA capsules. `_xla()` is private to EnvPool: whatever is odd about it is refused."""
+
     from a3c_fast._core import EnvClient
 
     handlers = dict(pool._xla())

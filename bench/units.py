@@ -41,14 +41,8 @@ def images(config: Config, num_envs: int = 16, steps: int = 300) -> torch.Tensor
 
     from a3c_fast import envs
 
-    pool = envs.make_pool(config, envs.env_seeds(config.seed, _STREAM, num_envs), training=True)
-    generator = np.random.default_rng(config.seed)
-    pool.reset()
-    seen = []
-    for step in range(steps):
-        observations = pool.step(generator.integers(pool.action_space.n, size=num_envs, dtype=np.int32))[0]
-        if step % 20 == 10:
-            seen.append(observations.copy())
+    play = envs.random_play(config, num_envs=num_envs, steps=steps, stream=_STREAM)
+    seen = [observations.copy() for step, observations in enumerate(play) if step % 20 == 10]
     return torch.from_numpy(np.concatenate(seen))
 
 
