@@ -31,7 +31,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "normalize_advantages": True,
         "model": "paper",
         "optimizer": "adam",
-        "learning_rate": 5e-4,
+        "learning_rate": 7e-4,
         "learning_rate_warmup": 20_000,
         "gamma": 0.99,
         "gae_lambda": 0.95,
@@ -139,7 +139,7 @@ class Config:
     clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY
-    """Scale the advantages of each update to mean 0 and standard deviation 1."""
+    """Scale the advantages of each rollout to mean 0 and standard deviation 1."""
     model: ModelName = _BY_FAMILY
     """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512) or `mlp`."""
     hidden_sizes: tuple[int, ...] = (64, 64)

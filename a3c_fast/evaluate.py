@@ -263,7 +263,14 @@ def _run(args: Arguments) -> dict[str, Any]:
             raise ConfigError("video", str(args.video), f"{config.env_id} has no images to show")
         frames = []
     result = evaluate(
-        policy, config, episodes=args.episodes, greedy=args.greedy, sticky=args.sticky, seed=args.seed, frames=frames
+        policy,
+        config,
+        episodes=args.episodes,
+        greedy=args.greedy,
+        seed=args.seed,
+        num_threads=len(os.sched_getaffinity(0)),
+        sticky=args.sticky,
+        frames=frames,
     )
     if args.video is not None and frames is not None:
         _write_video(args.video, frames, fps=60 / config.frame_skip)

@@ -302,24 +302,24 @@ class A3C:
             "target": torch.from_numpy(target).float().flatten(),
             "mask": torch.from_numpy(mask).flatten(),
         }
-        for epoch, first in [(e, f) for e in range(s.update_epochs) for f in range(0, k, s.envs_per_update)]:
+        if s.normalize_advantages and mask.any():
+            some = flat["advantages"][flat["mask"]]
+            flat["advantages"] = (flat["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
+        size = s.t_max * s.envs_per_update
+        order: list[int] = []
+        for epoch, first in [(e, f) for e in range(s.update_epochs) for f in range(0, s.t_max * k, size)]:
             if first == 0:
-                order = list(range(k))
-                for left in range(k, 1, -1) if epoch > 0 else ():
-                    other = self.random.next() % left
-                    order[left - 1], order[other] = order[other], order[left - 1]
-            envs = order[first : first + s.envs_per_update]
-            samples = [t * k + i for t in range(s.t_max) for i in envs]
+                order = self._order(epoch, order, k)
+            samples = order[first : first + size]
             part = {name: array[samples] for name, array in flat.items()}
             if not part["mask"].any():
                 continue
-            if s.normalize_advantages:
-                some = part["advantages"][part["mask"]]
-                part["advantages"] = (part["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
             again = epoch > 0
             at = self.theta if again else acted
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
-            logits, value = self._unroll(part["observations"], part["starts"], first_state[envs])
+            logits, value = self._unroll(
+                part["observations"], part["starts"], first_state[[i % k for i in samples[: s.envs_per_update]]]
+            )
             total, _ = loss(
                 logits,
                 value,
@@ -339,6 +339,22 @@ class A3C:
             self.theta = s.optimizer.push(self.theta, gradient, lr)
             self.updates += 1
         self.steps += int(mask.sum())
+
+    def _order(self, epoch: int, before: list[int], num_envs: int) -> list[int]:
+        """The samples t * num_envs + i of an epoch; `before` is the order of the epoch before it."""
+        s = self.settings
+        if epoch > 0 and not self.model.lstm_size:
+            return self._shuffled(before)
+        envs = self._shuffled(list(range(num_envs))) if epoch > 0 else list(range(num_envs))
+        groups = [envs[first : first + s.envs_per_update] for first in range(0, num_envs, s.envs_per_update)]
+        return [t * num_envs + i for group in groups for t in range(s.t_max) for i in group]
+
+    def _shuffled(self, items: list[int]) -> list[int]:
+        items = list(items)
+        for left in range(len(items), 1, -1):
+            other = self.random.next() % left
+            items[left - 1], items[other] = items[other], items[left - 1]
+        return items
 
     def _unroll(self, observations: Any, starts: Any, state: Any) -> tuple[Any, Any]:
         """Logits and values of sequences [T * B], one step after the other, differentiable."""

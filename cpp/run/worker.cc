@@ -117,17 +117,28 @@ void compute_returns(Worker& worker, const TrainConfig& config) {
   else
     gae(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
         rollout.values.data(), config.gamma, config.gae_lambda, rollout.returns.data(), rollout.advantages.data());
+  if (config.normalize_advantages)
+    normalize_advantages(rollout.size(), rollout.valid.data(), rollout.advantages.data());
   lap(worker.clock, kReturns);
 }
 
-// The samples of the rollout in the order in which an epoch's updates take them: an update has all steps of its
-// environments. From the second epoch on the environments come in another order and together with others.
+template <typename T>
+void shuffle(std::vector<T>& items, Random& random) {
+  for (size_t left = items.size(); left > 1; --left) std::swap(items[left - 1], items[random.below(left)]);
+}
+
+// The samples of the rollout in the order in which an epoch's updates take them. In the first epoch an update has all
+// steps of its environments. From the second on it has any samples: those of one environment resemble each other. A
+// recurrent network needs whole sequences: for it the environments come in another order and together with others.
 void order_samples(Worker& worker, int epoch, int envs_per_update) {
   const Rollout& rollout = worker.rollout;
+  if (epoch > 0 && worker.network->recurrence().state_size == 0) {
+    shuffle(worker.sample_order, worker.random);
+    return;
+  }
   std::vector<int>& envs = worker.env_order;
   std::iota(envs.begin(), envs.end(), 0);
-  if (epoch > 0)
-    for (size_t left = envs.size(); left > 1; --left) std::swap(envs[left - 1], envs[worker.random.below(left)]);
+  if (epoch > 0) shuffle(envs, worker.random);
   auto next = worker.sample_order.begin();
   for (int first = 0; first < rollout.num_envs; first += envs_per_update)
     for (int t = 0; t < rollout.t_max; ++t)
@@ -161,7 +172,6 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     worker.network->evaluate(rollout.observations.data(), samples, count, batch.logits.data(), batch.values.data());
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
-  if (config.normalize_advantages) normalize_advantages(count, batch.valid.data(), batch.advantages.data());
 
   const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef),
                         static_cast<float>(config.clip_coef)};
