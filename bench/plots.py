@@ -48,17 +48,30 @@ def stack(values: Mapping[str, float], path: Path, title: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path, title: str) -> None:
-    """The mean return of the last 100 training episodes against wall time and against steps."""
+Points = Sequence[Mapping[str, float]]
+
+
+def learning_curves(
+    curves: Mapping[str, Points], path: Path, title: str, *, window: int = 100, dots: Mapping[str, Points] | None = None
+) -> None:
+    """The mean return of the last `window` training episodes against wall time and against steps.
+
+    `dots` are evaluations, by the names of the curves.
+    """
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_time, by_steps = figure.subplots(1, 2, sharey=True)
-    for name, curve in curves.items():
-        returns = [point["mean_return_100"] for point in curve]
-        by_time.plot([point["seconds"] / 60 for point in curve], returns, label=name)
-        by_steps.plot([point["step"] / 1e6 for point in curve], returns, label=name)
-    by_time.set(title=title, xlabel="minutes", ylabel="mean return of 100 training episodes")
+    for index, (name, curve) in enumerate(curves.items()):
+        for axis, horizontal in ((by_time, ("seconds", 60)), (by_steps, ("step", 1e6))):
+            for points, key, style in (
+                (curve, f"mean_return_{window}", "-"),
+                ((dots or {}).get(name, ()), "mean_return", "o"),
+            ):
+                x = [point[horizontal[0]] / horizontal[1] for point in points]
+                label = name if style == "-" else None
+                axis.plot(x, [point[key] for point in points], style, color=f"C{index}", label=label)
+    by_time.set(title=title, xlabel="minutes", ylabel=f"mean return of {window} training episodes")
     by_steps.set(xlabel="million agent steps")
     for axis in (by_time, by_steps):
         axis.grid(alpha=0.3)
-    by_time.legend()
+    by_time.legend(title="dots: evaluations" if dots else None)
     figure.savefig(path, dpi=120)

@@ -150,7 +150,10 @@ def main() -> None:
     if args.plot is not None:
         from bench.plots import learning_curves
 
-        learning_curves({f"seed {run['seed']}": run["curve"] for run in result["runs"]}, args.plot, config.env_id)
+        runs = {f"seed {run['seed']}": run for run in result["runs"]}
+        curves = {name: run["curve"] for name, run in runs.items()}
+        dots = {name: run["evaluations"] for name, run in runs.items()}
+        learning_curves(curves, args.plot, config.env_id, window=20, dots=dots)
     if args.json:
         print(json_module.dumps(result))
         return
