@@ -50,18 +50,18 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "total_steps": 1_000_000,
         "num_workers": 0,
         "envs_per_worker": 8,
-        "envs_per_update": 8,
-        "t_max": 32,
-        "update_epochs": 1,
-        "normalize_advantages": False,
+        "envs_per_update": 2,
+        "t_max": 64,
+        "update_epochs": 4,
+        "normalize_advantages": True,
         "model": "mlp",
         "optimizer": "adam",
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "learning_rate_warmup": 0,
         "gamma": 0.99,
         "gae_lambda": 0.95,
-        "entropy_coef": 0.01,
-        "value_coef": 0.05,
+        "entropy_coef": 0.02,
+        "value_coef": 0.02,
         "max_grad_norm": 10.0,
         "optimizer_eps": 1e-5,
         "observation_offset": 0.0,
@@ -72,11 +72,24 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "reward_clip": False,
     },
 }
-FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": FAMILY_DEFAULTS["classic_control"]}
 
-# What they are where each rollout is learned from once, `update_epochs` 1: 50 updates from 1,000 steps, as there are 62
-# with 4 epochs of 64 steps.
-LEARNED_FROM_ONCE: Mapping[str, Any] = {"t_max": 20}
+# What they are where each rollout is learned from once, `update_epochs` 1. On Atari: 50 updates from 1,000 steps, as
+# there are 62 with 4 epochs of 64 steps.
+LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
+    "atari": {"t_max": 20},
+    "classic_control": {
+        "envs_per_update": 8,
+        "t_max": 32,
+        "normalize_advantages": False,
+        "learning_rate": 2e-3,
+        "entropy_coef": 0.01,
+        "value_coef": 0.05,
+    },
+}
+
+# The scripted environments of the tests are learned from once.
+_ONCE = {"update_epochs": 1, **LEARNED_FROM_ONCE["classic_control"]}
+FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": {**FAMILY_DEFAULTS["classic_control"], **_ONCE}}
 
 # What a preset says instead of the defaults of the family.
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
@@ -213,7 +226,7 @@ class Config:
             raise ConfigError("preset", self.preset, f"it must be one of {', '.join(PRESETS)}")
         defaults = {**FAMILY_DEFAULTS[family], **PRESETS[self.preset]}
         if self.update_epochs == 1 and defaults["update_epochs"] > 1:
-            defaults |= LEARNED_FROM_ONCE
+            defaults |= LEARNED_FROM_ONCE[family]
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

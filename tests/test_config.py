@@ -138,16 +138,32 @@ def test_the_preset_of_the_paper() -> None:
         assert set(names) <= set(FAMILY_DEFAULTS["atari"])
 
 
-def test_where_a_rollout_is_learned_from_once_it_is_shorter() -> None:
-    for config in (Config(update_epochs=1), configure(["--update-epochs", "1"]), configure(["--update_epochs=1"])):
-        assert (config.update_epochs, config.t_max) == (1, LEARNED_FROM_ONCE["t_max"])
-    assert Config().update_epochs > 1
-    assert Config().t_max > LEARNED_FROM_ONCE["t_max"]
-    assert Config(update_epochs=2).t_max == configure(["--update-epochs", "2"]).t_max == Config().t_max
-    assert Config(update_epochs=1, t_max=9).t_max == configure(["--update-epochs", "1", "--t-max", "9"]).t_max == 9
-    for other in ({"env_id": "CartPole-v1"}, {"preset": "paper"}):
-        assert Config(**other, update_epochs=1).t_max == Config(**other).t_max
-    assert set(LEARNED_FROM_ONCE) <= set(FAMILY_DEFAULTS["atari"])
+@pytest.mark.parametrize("env_id", ["Pong-v5", "CartPole-v1"])
+def test_where_a_rollout_is_learned_from_once_defaults_are_others(env_id: str) -> None:
+    once = LEARNED_FROM_ONCE[Config(env_id=env_id).family]
+    flags = ["--env-id", env_id]
+    for config in (
+        Config(env_id=env_id, update_epochs=1),
+        configure([*flags, "--update-epochs", "1"]),
+        configure([*flags, "--update_epochs=1"]),
+    ):
+        assert config.update_epochs == 1
+        assert {name: getattr(config, name) for name in once} == dict(once)
+    often = Config(env_id=env_id)
+    assert often.update_epochs > 1
+    assert all(getattr(often, name) != value for name, value in once.items())
+    twice = Config(env_id=env_id, update_epochs=2)
+    assert twice == dataclasses.replace(often, update_epochs=2)
+    assert twice == dataclasses.replace(configure([*flags, "--update-epochs", "2"]), run_dir=None)
+    said = {"t_max": 9, "update_epochs": 1}
+    assert Config(env_id=env_id, **said).t_max == 9  # type: ignore[arg-type]
+    assert configure([*flags, "--update-epochs", "1", "--t-max", "9"]).t_max == 9
+    assert set(once) <= set(FAMILY_DEFAULTS["atari"])
+
+
+def test_what_learns_from_a_rollout_once_anyway_stays_as_it_is() -> None:
+    for other in ({"env_id": "a3c_fast/Fake-v0"}, {"preset": "paper"}):
+        assert Config(**other, update_epochs=1) == Config(**other)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5"])
