@@ -221,8 +221,8 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
       previous_ended(env->spec().num_envs),
       episode_return(env->spec().num_envs),
       episode_length(env->spec().num_envs),
-      env_order(env->spec().num_envs),
-      sample_order(static_cast<size_t>(rollout.size())) {
+      sample_order(static_cast<size_t>(rollout.size())),
+      env_order(env->spec().num_envs) {
   const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
   const auto logits = samples * env->spec().num_actions;
   update.actions.resize(samples);

@@ -54,8 +54,8 @@ struct Worker {
   std::vector<int64_t> episode_length;  // [K]
   int skipped_in_a_row = 0;
 
-  std::vector<int> env_order;         // [K] in which an epoch's updates take the environments ...
-  std::vector<int64_t> sample_order;  // [t_max * K] ... and so the samples of the rollout
+  std::vector<int64_t> sample_order;  // [t_max * K] in which an epoch's updates take the samples of the rollout ...
+  std::vector<int> env_order;         // [K] ... and its environments, where they stay whole
   // One update's samples, [t_max * envs_per_update].
   struct UpdateBatch {
     std::vector<int32_t> actions;
