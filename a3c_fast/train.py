@@ -6,6 +6,7 @@ Exit status: 0 done; 2 a setting or checkpoint that cannot be; 130 or 143 after 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Interrupted(BaseException):
-    """A signal before there was anything to save."""
-
-
 class _Signals:
-    """The first signal asks the run to end, or raises while there is none; the second leaves the process at once."""
+    """The first signal asks the run to end; the second, or one before there is a run, leaves the process at once.
+
+    An exception instead could get lost in the middle of an import, or come out of it as one of another kind.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -37,23 +37,18 @@ class _Signals:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.trainer is None:
+            with contextlib.suppress(OSError):  # standard error may be closed
+                os.write(2, b"interrupted before the run began: nothing to save\n")
+        if self.trainer is None or self.received is not None:
             os._exit(128 + number)
         self.received = number
-        if self.trainer is None:
-            raise _Interrupted
         self.trainer.request_stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Ends with `SystemExit`."""
-    signals = _Signals()
-    try:
-        status = _main(sys.argv[1:] if arguments is None else list(arguments), signals)
-    except _Interrupted:
-        print("interrupted before the run began: nothing to save", file=sys.stderr)
-        status = 128 + (signals.received or signal.SIGINT)
-    raise SystemExit(status)
+    raise SystemExit(_main(sys.argv[1:] if arguments is None else list(arguments), _Signals()))
 
 
 def _main(arguments: list[str], signals: _Signals) -> int:
@@ -74,8 +69,6 @@ def _main(arguments: list[str], signals: _Signals) -> int:
     try:
         with trainer:
             signals.trainer = trainer
-            if signals.received is not None:  # between two lines of ours
-                raise _Interrupted
             _announce(trainer)
             _train(trainer)
             final = trainer.stats()

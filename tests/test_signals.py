@@ -54,7 +54,7 @@ def test_in_the_middle(tmp_path: Path, number: int, status: int, env_id: str) ->
     assert saved.workers
 
 
-@pytest.mark.parametrize("delay", [0.05, 0.3, 1.0, 2.0])
+@pytest.mark.parametrize("delay", [0.05, 0.1, 0.2, 0.3, 1.0, 2.0])
 def test_at_the_start(tmp_path: Path, delay: float) -> None:
     process = start(tmp_path)
     time.sleep(delay)
