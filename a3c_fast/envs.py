@@ -152,7 +152,6 @@ def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
 
     Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
     """
-
     from a3c_fast._core import EnvClient
 
     if config.env_id == "a3c_fast/Recall-v0":
@@ -184,7 +183,6 @@ def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:
 
 def _wrap(pool: Any, num_envs: int) -> EnvClient:
     """The client over a pool's XLA capsules. `_xla()` is private to EnvPool: whatever is odd about it is refused."""
-
     from a3c_fast._core import EnvClient
 
     handlers = dict(pool._xla())

@@ -79,12 +79,13 @@ def evaluate(
     generator = torch.Generator().manual_seed(seed)
     while any(half.left for half in halves):
         for half in halves:
-            if half.left:
-                half.receive()
+            if not half.left:
+                continue
+            half.receive()
             if frames is not None and half is halves[0] and not half.returns[0]:
                 frames.append(np.array(half.observations[0][-1]))
             if half.left:
-                half.send(_choose_actions(policy, half, None if greedy else generator))
+                half.pool.send(_choose_actions(policy, half, None if greedy else generator))
     returns = [value for half in halves for of_env in half.returns for value in of_env]
     lengths = [value for half in halves for of_env in half.lengths for value in of_env]
     return {
@@ -146,9 +147,6 @@ class _Half:
                     self.returns[i].append(self.running_return[i])
                     self.lengths[i].append(self.running_length[i])
                 self.running_return[i], self.running_length[i] = 0.0, 0
-
-    def send(self, actions: npt.NDArray[np.int32]) -> None:
-        self.pool.send(actions)
 
 
 def _choose_actions(policy: ActorCritic, half: _Half, generator: torch.Generator | None) -> npt.NDArray[np.int32]:
