@@ -45,12 +45,15 @@ class Checkpoint:
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
-    def observation_offset(self) -> float:
-        """What the network expects to be subtracted. Raises `CheckpointError` where the checkpoint does not say it."""
-        offset = self.config.get("observation_offset")
-        if not isinstance(offset, (int, float)):
-            raise CheckpointError("the checkpoint does not say its observation_offset: an earlier version made it")
-        return offset
+    def observation_measures(self) -> tuple[float, float]:
+        """`observation_offset` and `observation_scale`. Raises `CheckpointError` where the checkpoint has not both."""
+        measures = []
+        for name in ("observation_offset", "observation_scale"):
+            value = self.config.get(name)
+            if not isinstance(value, (int, float)):
+                raise CheckpointError(f"the checkpoint does not say its {name}: an earlier version made it")
+            measures.append(value)
+        return measures[0], measures[1]
 
 
 def file_stem(step: int) -> str:

@@ -40,6 +40,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "max_grad_norm": 0.5,
         "optimizer_eps": 1e-5,
         "observation_offset": "auto",
+        "observation_scale": "auto",
         "frame_skip": 4,
         "stack_num": 4,
         "noop_max": 30,
@@ -65,6 +66,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "max_grad_norm": 10.0,
         "optimizer_eps": 1e-5,
         "observation_offset": 0.0,
+        "observation_scale": 1.0,
         "frame_skip": 1,
         "stack_num": 1,
         "noop_max": 0,
@@ -106,6 +108,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "t_max": 5,
         "update_epochs": 1,
         "observation_offset": 0.0,
+        "observation_scale": 1.0,
         "normalize_advantages": False,
         "optimizer": "rmsprop",
         "learning_rate": 7e-4,
@@ -122,7 +125,16 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
 _ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
 # What the shape of a checkpoint and the meaning of its contents depend on.
-STRUCTURAL_FIELDS = ("env_id", "model", "hidden_sizes", "lstm_size", "observation_offset", "stack_num", "optimizer")
+STRUCTURAL_FIELDS = (
+    "env_id",
+    "model",
+    "hidden_sizes",
+    "lstm_size",
+    "observation_offset",
+    "observation_scale",
+    "stack_num",
+    "optimizer",
+)
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,8 @@ class Config:
     """Units of an LSTM between the network and its two heads; 0: none. The recurrent agent of the paper has 256."""
     observation_offset: float | Literal["auto"] = _BY_FAMILY
     """Subtracted from pixels between 0 and 1 (Atari); `auto` takes the shade of the background, seen in random play."""
+    observation_scale: float | Literal["auto"] = _BY_FAMILY
+    """What they are then multiplied by (Atari); `auto` brings their root mean square in random play to 1."""
     optimizer: OptimizerName = _BY_FAMILY
     """Shared RMSProp in the paper's form, or shared Adam."""
     learning_rate: float = _BY_FAMILY
@@ -333,6 +347,8 @@ def _check(config: Config, family: Family) -> None:
     integer("lstm_size", 0, 4096)
     if config.observation_offset != "auto":
         number("observation_offset", 0, 1)
+    if config.observation_scale != "auto":
+        number("observation_scale", 0, 1e3, above=True)
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
     flag("learning_rate_decay")
@@ -361,8 +377,10 @@ def _check(config: Config, family: Family) -> None:
                     name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}"
                 )
         of_bytes = config.env_id in FAKE_ENVS and FAKE_ENVS[config.env_id][1] == "uint8"
-        if config.observation_offset == "auto" or (config.observation_offset != 0 and not of_bytes):
-            raise ConfigError("observation_offset", config.observation_offset, f"{config.env_id} has no images: only 0")
+        for name, only in (("observation_offset", 0), ("observation_scale", 1)):
+            value = getattr(config, name)
+            if value == "auto" or (value != only and not of_bytes):
+                raise ConfigError(name, value, f"{config.env_id} has no images: only {only}")
         if config.sticky_probability:
             raise ConfigError("sticky_probability", config.sticky_probability, f"{config.env_id} allows only 0")
 

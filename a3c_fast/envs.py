@@ -6,8 +6,10 @@ Everything that reaches it from here has been checked by `Config`.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -134,17 +136,27 @@ def random_play(config: Config, *, num_envs: int, steps: int, stream: int) -> It
         yield pool.step(generator.integers(pool.action_space.n, size=num_envs, dtype=np.int32))[0]
 
 
-def observation_offset(config: Config) -> float:
-    """The median pixel / 255 in 2 environments over 100 steps of random play: the shade of the game's background.
+def measure_observations(config: Config) -> Config:
+    """`config` with numbers where its observations' offset and scale are "auto", from random play.
 
-    Most of an image is background, the same at every step. Were it not 0, it would move every unit of the first layers
-    the same way at each update, and soon most of them would never be active again.
+    The offset is the median pixel / 255 in 2 environments over 100 steps: the shade of the game's background. Most of
+    an image is background, the same at every step. Were it not 0, it would move every unit of the first layers the same
+    way at each update, and soon most of them would never be active again. The scale brings the root mean square of
+    what is left, about 0.2, to 1: for that a network's initial weights are made.
     """
+    if "auto" not in (config.observation_offset, config.observation_scale):
+        return config
     counts = np.zeros(256, np.int64)
     for step, images in enumerate(random_play(config, num_envs=2, steps=100, stream=2**34)):
         if step % 10 == 9:
             counts += np.bincount(images[:, -1].ravel(), minlength=256)
-    return round(int(np.searchsorted(counts.cumsum(), counts.sum() / 2)) / 255, 4)
+    offset, scale = config.observation_offset, config.observation_scale
+    if offset == "auto":
+        offset = round(int(np.searchsorted(counts.cumsum(), counts.sum() / 2)) / 255, 4)
+    if scale == "auto":
+        root_mean_square = math.sqrt(np.average((np.arange(256) / 255 - float(offset)) ** 2, weights=counts))
+        scale = round(1 / root_mean_square, 2) if root_mean_square > 0 else 1.0
+    return dataclasses.replace(config, observation_offset=offset, observation_scale=scale)
 
 
 def make_client(config: Config, seeds: Sequence[int]) -> EnvClient:

@@ -176,14 +176,14 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     from a3c_fast import envs
     from a3c_fast.config import Config, check_model
     from a3c_fast.errors import CheckpointError
-    from a3c_fast.policy import ActorCritic
+    from a3c_fast.policy import make_policy
 
-    config = dataclasses.replace(Config.from_json(checkpoint.config), resume=False)
+    offset, scale = checkpoint.observation_measures
+    config = Config.from_json(checkpoint.config)
+    config = dataclasses.replace(config, resume=False, observation_offset=offset, observation_scale=scale)
     shape, _, num_actions = envs.observation_layout(config)
     check_model(config, shape)
-    policy = ActorCritic(
-        config.model, shape, num_actions, config.hidden_sizes, config.lstm_size, checkpoint.observation_offset
-    )
+    policy = make_policy(config, shape, num_actions)
     expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
     found = {name: value.shape for name, value in checkpoint.parameters.items()}
     if expected != found:

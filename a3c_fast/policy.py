@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from a3c_fast.config import Config
 
 Floats = npt.NDArray[np.float32]
 # name, shape, whether it lies in memory as [out, height, width, in], offset in the flat vector
@@ -24,8 +28,8 @@ _HIDDEN = {"paper": (256,), "nature": (512,)}
 class ActorCritic(nn.Module):
     """A torso, an LSTM where `lstm_size` is not 0, a policy head and a value head: pi(a|s) = softmax(logits) and V(s).
 
-    Bytes come in as x / 255 - `observation_offset`. Feature maps are flattened in (height, width, channel) order, as
-    they lie in channels-last memory.
+    Bytes come in as (x / 255 - `observation_offset`) * `observation_scale`. Feature maps are flattened in (height,
+    width, channel) order, as they lie in channels-last memory.
     """
 
     def __init__(
@@ -36,9 +40,11 @@ class ActorCritic(nn.Module):
         hidden_sizes: Sequence[int] = (64, 64),
         lstm_size: int = 0,
         observation_offset: float = 0.0,
+        observation_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.observation_offset = observation_offset
+        self.observation_scale = observation_scale
         self.convolutions: list[nn.Conv2d] = []
         self.layers: list[nn.Linear] = []
         self.activation = torch.tanh if model == "mlp" else torch.relu
@@ -91,7 +97,7 @@ class ActorCritic(nn.Module):
         """Observations [N, ...] -> what the LSTM or the heads are given, [N, F]."""
         x = observations.float()
         if observations.dtype == torch.uint8:
-            x = x / 255 - self.observation_offset
+            x = (x / 255 - self.observation_offset) * self.observation_scale
         for convolution in self.convolutions:
             x = torch.relu(convolution(x))
         if self.convolutions:
@@ -100,6 +106,19 @@ class ActorCritic(nn.Module):
         for layer in self.layers:
             x = self.activation(layer(x))
         return x
+
+
+def make_policy(config: Config, observation_shape: Sequence[int], num_actions: int) -> ActorCritic:
+    """The network that these settings name; its observations have been measured."""
+    return ActorCritic(
+        config.model,
+        observation_shape,
+        num_actions,
+        config.hidden_sizes,
+        config.lstm_size,
+        float(config.observation_offset),
+        float(config.observation_scale),
+    )
 
 
 def to_named(flat: Floats, specs: Sequence[ParameterSpec]) -> dict[str, Floats]:

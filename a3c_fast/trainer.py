@@ -20,7 +20,7 @@ from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import Config, check_model
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.metrics import MetricsWriter, RateMeter
-from a3c_fast.policy import ActorCritic, to_flat, to_named
+from a3c_fast.policy import ActorCritic, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.versions import versions
 
@@ -62,9 +62,11 @@ class Trainer:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
-        if self.config.observation_offset == "auto":
-            offset = resumed.observation_offset if resumed else envs.observation_offset(config)
-            self.config = dataclasses.replace(self.config, observation_offset=offset)
+        if resumed:
+            offset, scale = resumed.observation_measures
+            self.config = dataclasses.replace(self.config, observation_offset=offset, observation_scale=scale)
+        else:
+            self.config = envs.measure_observations(self.config)
         if clients is None:
             clients = self._make_clients(first_step)
         self._engine = _core.Engine(self._train_config(), self._model_config(), list(clients))
@@ -235,8 +237,7 @@ class Trainer:
         One with an LSTM is stepped through an episode with its `step()`.
         """
         shape, _, num_actions = self._layout
-        c = self.config
-        module = ActorCritic(c.model, shape, num_actions, c.hidden_sizes, c.lstm_size, float(c.observation_offset))
+        module = make_policy(self.config, shape, num_actions)
         module.load_state_dict(self.state_dict())
         return module.eval()
 
@@ -341,6 +342,7 @@ class Trainer:
             hidden_sizes=list(self.config.hidden_sizes),
             lstm_size=self.config.lstm_size,
             observation_offset=float(self.config.observation_offset),
+            observation_scale=float(self.config.observation_scale),
         )
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:

@@ -26,6 +26,7 @@ class ModelConfig:
         hidden_sizes: Sequence[int],
         lstm_size: int = 0,
         observation_offset: float = 0.0,
+        observation_scale: float = 1.0,
     ) -> None: ...
 
 class TrainConfig:

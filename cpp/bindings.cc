@@ -413,13 +413,15 @@ PYBIND11_MODULE(a3c_fast_core, m) {
 
   py::class_<a3c::ModelConfig>(m, "ModelConfig")
       .def(py::init([](const std::string& kind, std::vector<int64_t> shape, const std::string& type, int num_actions,
-                       std::vector<int64_t> hidden_sizes, int lstm_size, double observation_offset) {
+                       std::vector<int64_t> hidden_sizes, int lstm_size, double observation_offset,
+                       double observation_scale) {
              require(num_actions > 0 && num_actions <= a3c::kMaxActions, "num_actions is out of range");
-             return a3c::ModelConfig{model_kind(kind),        std::move(shape), observation_type(type), num_actions,
-                                     std::move(hidden_sizes), lstm_size,        observation_offset};
+             return a3c::ModelConfig{model_kind(kind),   std::move(shape),        observation_type(type),
+                                     num_actions,        std::move(hidden_sizes), lstm_size,
+                                     observation_offset, observation_scale};
            }),
            py::kw_only(), "kind"_a, "observation_shape"_a, "observation_type"_a, "num_actions"_a, "hidden_sizes"_a,
-           "lstm_size"_a = 0, "observation_offset"_a = 0.0);
+           "lstm_size"_a = 0, "observation_offset"_a = 0.0, "observation_scale"_a = 1.0);
 
   py::class_<a3c::TrainConfig>(m, "TrainConfig")
       .def(py::init([](int64_t total_steps, int t_max, int envs_per_update, int update_epochs, double clip_coef,

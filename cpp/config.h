@@ -36,7 +36,8 @@ struct ModelConfig {
   int num_actions = 0;
   std::vector<int64_t> hidden_sizes;  // of `mlp` alone
   int lstm_size = 0;                  // units of the LSTM between torso and heads; 0: none
-  double observation_offset = 0;      // subtracted from bytes / 255 before the first layer
+  double observation_offset = 0;      // the first layer is given (bytes / 255 - offset) * scale
+  double observation_scale = 1;
 };
 
 struct OptimizerConfig {

@@ -54,6 +54,7 @@ NUMBERS = {
     "optimizer_eps": (0, 1, False),
     "sticky_probability": (0, 1, True),
     "observation_offset": (0, 1, True),
+    "observation_scale": (0, 1e3, False),
     "max_minutes": (0, INFINITY, True),
     "stop_at_return": (-INFINITY, INFINITY, True),
     "log_every_seconds": (0, 1e6, False),
@@ -275,7 +276,7 @@ def test_options_of_the_emulator_are_refused_elsewhere(env_id: str, name: str, v
     assert env_id in caught.value.allowed
 
 
-def test_where_there_are_no_images_nothing_is_subtracted_from_them() -> None:
+def test_where_there_are_no_images_nothing_is_done_to_them() -> None:
     for value in (0.5, "auto"):
         with pytest.raises(ConfigError, match=r"observation_offset is .*CartPole-v1 has no images"):
             Config(env_id="CartPole-v1", observation_offset=value)
@@ -287,6 +288,11 @@ def test_where_there_are_no_images_nothing_is_subtracted_from_them() -> None:
     assert Config(env_id="CartPole-v1").observation_offset == 0
     assert Config().observation_offset == "auto"
     assert Config(preset="paper").observation_offset == 0
+    for wrong in (0.5, "auto"):
+        with pytest.raises(ConfigError, match=r"observation_scale is .*CartPole-v1 has no images: only 1"):
+            Config(env_id="CartPole-v1", observation_scale=wrong)
+    assert Config(env_id=FAKE_IMAGE, observation_scale=0.5).observation_scale == 0.5
+    assert Config(preset="paper").observation_scale == 1
 
 
 def test_a_misspelt_environment_is_answered_with_close_ones() -> None:
@@ -322,6 +328,7 @@ def test_lists_and_strings_of_json_become_tuples_and_paths() -> None:
             "learning_rate_decay": st.booleans(),
             "learning_rate_warmup": st.integers(0, 2**62),
             "observation_offset": st.just(0.0),
+            "observation_scale": st.just(1.0),
             "gamma": st.floats(0, 1),
             "max_grad_norm": st.floats(0, 1e300),
             "optimizer_eps": st.floats(0, 1, exclude_min=True),

@@ -129,28 +129,34 @@ def test_environments_start_differently_and_as_their_seeds_say() -> None:
     np.testing.assert_array_equal(start([5, 4, 3]), first[::-1])
 
 
-def test_the_background_is_measured_once(tmp_path: Path) -> None:
+def test_observations_are_measured_once(tmp_path: Path) -> None:
     config = Config(num_workers=1, envs_per_worker=1, t_max=2, run_dir=tmp_path)
     with Trainer(config) as trainer:
-        offset = trainer.config.observation_offset
+        offset, scale = trainer.config.observation_offset, trainer.config.observation_scale
         trainer.run(10)
-        assert trainer.policy().observation_offset == offset
-    assert offset == envs.observation_offset(config)  # the same seed
+        assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (offset, scale)
     assert offset == round(87 / 255, 4)  # Pong's brown
-    assert json.loads((tmp_path / "config.json").read_text())["observation_offset"] == offset
+    images = list(map(np.copy, envs.random_play(config, num_envs=2, steps=100, stream=2**34)))
+    assert np.square((np.array(images[9::10])[:, :, -1] / 255 - offset) * scale).mean() == pytest.approx(1, rel=1e-2)
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert (written["observation_offset"], written["observation_scale"]) == (offset, scale)
 
     with Trainer(dataclasses.replace(config, seed=7, resume=True)) as trainer:  # another seed measures nothing anew
-        assert trainer.config.observation_offset == offset
+        assert (trainer.config.observation_offset, trainer.config.observation_scale) == (offset, scale)
     with pytest.raises(ConfigError, match=r"observation_offset is 0\.1, but the run in .* was made with"):
         Trainer(dataclasses.replace(config, observation_offset=0.1, resume=True))
     saved = checkpoints.load_newest(tmp_path / "checkpoints")
     policy, _ = load_policy(saved)
-    assert policy.observation_offset == offset
-    del saved.config["observation_offset"]
-    with pytest.raises(CheckpointError, match="does not say its observation_offset"):
-        load_policy(saved)
-    with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25)) as trainer:
-        assert trainer.policy().observation_offset == 0.25
+    assert (policy.observation_offset, policy.observation_scale) == (offset, scale)
+    for name in ("observation_offset", "observation_scale"):
+        older = dataclasses.replace(saved, config={key: saved.config[key] for key in saved.config if key != name})
+        with pytest.raises(CheckpointError, match=f"does not say its {name}"):
+            load_policy(older)
+    with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25, observation_scale=2.0)) as trainer:
+        assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (0.25, 2)
+    measured = envs.measure_observations(dataclasses.replace(config, observation_offset=0.25))
+    assert (measured.observation_offset, measured.observation_scale) != (0.25, scale)
+    assert measured.observation_offset == 0.25
 
 
 # What is asked of EnvPool --------------------------------------------------------------------------------------------

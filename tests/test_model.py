@@ -25,7 +25,7 @@ MODELS = [
 def pair(
     model: str, shape: tuple[int, ...], dtype: str, hidden: tuple[int, ...], actions: int = 5, lstm: int = 0
 ) -> Any:
-    offset = 0.37
+    offset, scale = 0.37, 3.0
     config = core.ModelConfig(
         kind=model,
         observation_shape=shape,
@@ -34,10 +34,11 @@ def pair(
         hidden_sizes=hidden,
         lstm_size=lstm,
         observation_offset=offset,
+        observation_scale=scale,
     )
     replica = core.Replica(config)
     replica.initialize(7)
-    policy = ActorCritic(model, shape, actions, hidden, lstm, offset)
+    policy = ActorCritic(model, shape, actions, hidden, lstm, offset, scale)
     named = to_named(replica.parameters(), replica.parameter_specs)
     numbers = np.random.default_rng(1)
     named = {name: value + numbers.normal(scale=0.02, size=value.shape).astype("f") for name, value in named.items()}

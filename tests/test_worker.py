@@ -13,7 +13,8 @@ import torch
 
 import a3c_fast._core  # noqa: F401  (loads the libraries of the extension)
 import a3c_fast_core as core
-from a3c_fast import ActorCritic, Config, Trainer
+from a3c_fast import Config, Trainer
+from a3c_fast.policy import make_policy
 
 VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adam"},
@@ -53,8 +54,7 @@ def both(model: str, env: dict[str, Any], hidden: tuple[int, ...], until: int, *
     )
     client = core.EnvClient.fake(num_envs=4, seed=5, **env)
     trainer = Trainer(config, clients=[client])
-    shape, offset = tuple(env["observation_shape"]), float(config.observation_offset)
-    network = ActorCritic(model, shape, env["num_actions"], hidden, config.lstm_size, offset)
+    network = make_policy(config, env["observation_shape"], env["num_actions"])
     network.load_state_dict(trainer.state_dict())
     size = int(np.prod(env["observation_shape"]))
     envs = [reference.FakeEnv(5, i, size, env["observation_type"], env["num_actions"]) for i in range(4)]
@@ -97,7 +97,11 @@ def test_the_worker_is_the_a3c_of_the_paper(settings: dict[str, Any]) -> None:
     ("update_epochs", "lstm_size", "more"),
     [
         *((1, 0, {}), (2, 0, {}), (1, 24, {}), (2, 24, {})),
-        *((epochs, size, {"optimizer": "rmsprop", "observation_offset": 0.5}) for epochs in (1, 2) for size in (0, 24)),
+        *(
+            (epochs, size, {"optimizer": "rmsprop", "observation_offset": 0.5, "observation_scale": 2.0})
+            for epochs in (1, 2)
+            for size in (0, 24)
+        ),
     ],
 )
 def test_the_worker_with_convolutions(update_epochs: int, lstm_size: int, more: dict[str, Any]) -> None:

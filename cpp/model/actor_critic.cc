@@ -45,7 +45,8 @@ at::Tensor orthogonal(int64_t rows, int64_t columns, double gain, at::Generator 
 
 ActorCritic::ActorCritic(const ModelConfig& config)
     : kind_(config.kind),
-      observation_offset_(config.observation_type == ObservationType::uint8 ? config.observation_offset : 0) {
+      observation_offset_(config.observation_type == ObservationType::uint8 ? config.observation_offset : 0),
+      observation_scale_(config.observation_type == ObservationType::uint8 ? config.observation_scale : 1) {
   int64_t size = 1;
   for (int64_t extent : config.observation_shape) size *= extent;
   if (config.kind != ModelKind::mlp) {
@@ -78,7 +79,7 @@ ActorCritic::ActorCritic(const ModelConfig& config)
 }
 
 at::Tensor ActorCritic::features(at::Tensor x) {
-  if (observation_offset_ != 0) x = x - observation_offset_;
+  if (observation_offset_ != 0 || observation_scale_ != 1) x = (x - observation_offset_) * observation_scale_;
   for (torch::nn::Conv2d& convolution : convolutions_) x = convolution->forward(x).relu_();
   if (!convolutions_.empty()) x = x.permute({0, 2, 3, 1});
   x = x.flatten(1);

@@ -43,7 +43,7 @@ class ActorCritic : public torch::nn::Module {
 
  private:
   const ModelKind kind_;
-  double observation_offset_;
+  double observation_offset_, observation_scale_;
   std::vector<torch::nn::Conv2d> convolutions_;
   std::vector<torch::nn::Linear> layers_;
   torch::nn::LSTMCell lstm_{nullptr};  // Hochreiter and Schmidhuber 1997 as torch.nn.LSTMCell has it

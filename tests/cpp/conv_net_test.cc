@@ -16,7 +16,7 @@ struct Pair {
   Pair(a3c::ModelKind kind, int num_actions, int t_max_, int num_envs_, unsigned seed, int lstm_size = 0)
       : t_max(t_max_),
         num_envs(num_envs_),
-        config{kind, {4, 84, 84}, a3c::ObservationType::uint8, num_actions, {}, lstm_size, 0.4},
+        config{kind, {4, 84, 84}, a3c::ObservationType::uint8, num_actions, {}, lstm_size, 0.4, 2.5},
         torch(config),
         random(seed) {
     a3c::use_one_torch_thread();

@@ -105,7 +105,8 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
     add_layer(find(specs, name + ".weight"), find(specs, name + ".bias"), factors[i]);
   }
   link_layers();
-  state_.observation_offset = static_cast<float>(config.observation_offset);
+  state_.layers[0].weight_scale = static_cast<float>(config.observation_scale / 255);
+  state_.scaled_offset = static_cast<float>(config.observation_scale * config.observation_offset);
   state_.first_bias = allocate<float>(state_.layers[0].out_channels);
 
   const kernels::ConvLayer& last = state_.layers[state_.num_layers - 1];
@@ -218,7 +219,7 @@ void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, 
   layer.activation_size = int64_t{layer.out_height} * layer.out_width * layer.out_channels;
   layer.weight_offset = weight.offset;
   layer.bias_offset = bias.offset;
-  layer.weight_scale = index == 0 ? 1.0f / 255.0f : 1.0f;
+  layer.weight_scale = 1;
 
   // A cell of the first layer holds (channel, dy, dx), the order in which bytes lie in the frames; of later ones
   // (dy, dx, channel), the order in which the layer before writes its channels.

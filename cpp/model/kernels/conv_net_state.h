@@ -21,7 +21,7 @@ struct ConvLayer {
   int group;                // samples that pass through the layer together, at most
 
   int64_t weight_offset, bias_offset;  // in the flat vector
-  float weight_scale;                  // 1/255 in the first layer, which reads bytes as they are
+  float weight_scale;                  // scale / 255 in the first layer, which reads bytes as they are
   int32_t* weight_map;                 // [depth] from (kernel row, kernel column, channel) to the flat vector's order
   int32_t* output_offset;              // [positions] where an output goes: the next layer's layout
   float* output_gradient;              // [net.group][activation_size] in the layout of the activations; null in the
@@ -44,7 +44,7 @@ struct ConvNetState {
   int slice;   // of the features whose weights to a panel of 32 units fit the first cache, in forward; a multiple of 16
   int hidden;  // of the fully connected layer
   int64_t fc_weight, fc_bias, policy_weight, policy_bias, value_weight, value_bias;  // in the flat vector
-  float observation_offset;                                                          // subtracted from bytes / 255
+  float scaled_offset;                                                               // scale * offset
   float* first_bias;        // [out_channels] of the first layer, which does that: see load_first_bias
   const float* parameters;  // flat
   float* gradients;         // flat
