@@ -26,18 +26,18 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "num_workers": 0,
         "envs_per_worker": 8,
         "envs_per_update": 1,
-        "t_max": 20,
-        "update_epochs": 1,
-        "normalize_advantages": False,
+        "t_max": 64,
+        "update_epochs": 4,
+        "normalize_advantages": True,
         "model": "paper",
         "optimizer": "adam",
-        "learning_rate": 7e-4,
+        "learning_rate": 4e-4,
         "learning_rate_warmup": 20_000,
         "gamma": 0.99,
-        "gae_lambda": 1.0,
+        "gae_lambda": 0.95,
         "entropy_coef": 0.01,
         "value_coef": 0.25,
-        "max_grad_norm": 2.5,
+        "max_grad_norm": 0.5,
         "optimizer_eps": 1e-5,
         "observation_offset": "auto",
         "observation_scale": "auto",
@@ -75,8 +75,16 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
     },
 }
 
-# What they are in a family that learns from rollouts several times, where `update_epochs` is 1.
+# What they are where each rollout is learned from once, `update_epochs` 1. On Atari advantages stay as they are, or the
+# noise of rollouts in which nothing happens would be learned, and clipping leaves the few gradients of a reward large.
 LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
+    "atari": {
+        "t_max": 20,
+        "normalize_advantages": False,
+        "gae_lambda": 1.0,
+        "learning_rate": 7e-4,
+        "max_grad_norm": 2.5,
+    },
     "classic_control": {
         "envs_per_update": 8,
         "t_max": 32,

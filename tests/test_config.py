@@ -139,8 +139,8 @@ def test_the_preset_of_the_paper() -> None:
         assert set(names) <= set(FAMILY_DEFAULTS["atari"])
 
 
-def test_where_a_rollout_is_learned_from_once_defaults_are_others() -> None:
-    env_id = "CartPole-v1"
+@pytest.mark.parametrize("env_id", ["Pong-v5", "CartPole-v1"])
+def test_where_a_rollout_is_learned_from_once_defaults_are_others(env_id: str) -> None:
     once = LEARNED_FROM_ONCE[Config(env_id=env_id).family]
     flags = ["--env-id", env_id]
     for config in (
@@ -162,7 +162,7 @@ def test_where_a_rollout_is_learned_from_once_defaults_are_others() -> None:
     assert set(once) <= set(FAMILY_DEFAULTS["atari"])
 
 
-@pytest.mark.parametrize("other", [{}, {"env_id": "a3c_fast/Fake-v0"}, {"preset": "paper"}], ids=str)
+@pytest.mark.parametrize("other", [{"env_id": "a3c_fast/Fake-v0"}, {"preset": "paper"}], ids=str)
 def test_what_learns_from_a_rollout_once_anyway_stays_as_it_is(other: dict[str, Any]) -> None:
     config = Config(**other)
     assert config.update_epochs == 1
