@@ -31,7 +31,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "normalize_advantages": True,
         "model": "paper",
         "optimizer": "adam",
-        "learning_rate": 4e-4,
+        "learning_rate": 7e-4,
         "learning_rate_warmup": 20_000,
         "gamma": 0.99,
         "gae_lambda": 0.95,
@@ -40,7 +40,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "max_grad_norm": 0.5,
         "optimizer_eps": 1e-5,
         "observation_offset": "auto",
-        "observation_scale": "auto",
+        "observation_scale": 1.0,
         "frame_skip": 4,
         "stack_num": 4,
         "noop_max": 30,
@@ -76,14 +76,15 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 }
 
 # What they are where each rollout is learned from once, `update_epochs` 1. On Atari advantages stay as they are, or the
-# noise of rollouts in which nothing happens would be learned, and clipping leaves the few gradients of a reward large.
+# noise of rollouts in which nothing happens would be learned; clipping leaves the few gradients of a reward large; and
+# without the scale nothing is learned in the time that Pong takes. docs/tuning.md has the runs.
 LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
         "t_max": 20,
         "normalize_advantages": False,
         "gae_lambda": 1.0,
-        "learning_rate": 7e-4,
         "max_grad_norm": 2.5,
+        "observation_scale": "auto",
     },
     "classic_control": {
         "envs_per_update": 8,

@@ -290,6 +290,7 @@ def test_where_there_are_no_images_nothing_is_done_to_them() -> None:
     assert Config(env_id=FAKE_IMAGE, observation_offset=0.5).observation_offset == 0.5
     assert Config(env_id="CartPole-v1").observation_offset == 0
     assert Config().observation_offset == "auto"
+    assert Config(update_epochs=1).observation_scale == "auto"
     assert Config(preset="paper").observation_offset == 0
     for wrong in (0.5, "auto"):
         with pytest.raises(ConfigError, match=r"observation_scale is .*CartPole-v1 has no images: only 1"):

@@ -130,7 +130,7 @@ def test_environments_start_differently_and_as_their_seeds_say() -> None:
 
 
 def test_observations_are_measured_once(tmp_path: Path) -> None:
-    config = Config(num_workers=1, envs_per_worker=1, t_max=2, run_dir=tmp_path)
+    config = Config(num_workers=1, envs_per_worker=1, t_max=2, observation_scale="auto", run_dir=tmp_path)
     with Trainer(config) as trainer:
         offset, scale = trainer.config.observation_offset, trainer.config.observation_scale
         trainer.run(10)
