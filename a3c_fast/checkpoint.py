@@ -6,6 +6,7 @@ and of itself, comes last. A checkpoint whose JSON is there and whose hashes agr
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ import safetensors
 import safetensors.numpy
 
 from a3c_fast.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from a3c_fast.config import Config
 
 FORMAT = 1
 Floats = npt.NDArray[np.float32]
@@ -44,16 +48,16 @@ class Checkpoint:
     """Random numbers and environments of each worker; empty when it was taken while they ran."""
     versions: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def observation_measures(self) -> tuple[float, float]:
-        """`observation_offset` and `observation_scale`. Raises `CheckpointError` where the checkpoint has not both."""
-        measures = []
+    def measured(self, config: Config) -> Config:
+        """`config` with the offset and scale of observations that this network was trained with.
+
+        Raises `CheckpointError` where the checkpoint does not say both.
+        """
         for name in ("observation_offset", "observation_scale"):
-            value = self.config.get(name)
-            if not isinstance(value, (int, float)):
+            if not isinstance(self.config.get(name), (int, float)):
                 raise CheckpointError(f"the checkpoint does not say its {name}: an earlier version made it")
-            measures.append(value)
-        return measures[0], measures[1]
+        offset, scale = self.config["observation_offset"], self.config["observation_scale"]
+        return dataclasses.replace(config, observation_offset=offset, observation_scale=scale)
 
 
 def file_stem(step: int) -> str:

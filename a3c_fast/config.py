@@ -1,133 +1,25 @@
-"""All settings of a run: their names, their meaning, their defaults and their checks. The only home of each."""
+"""All settings of a run: their names, their meaning and their checks; defaults.py has what they are by default."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from a3c_fast.defaults import FAMILY_DEFAULTS, LEARNED_FROM_ONCE, PRESETS, PresetName
 from a3c_fast.envs import FAKE_ENVS, Family, family_of
 from a3c_fast.errors import ConfigError
 
 ModelName = Literal["paper", "nature", "mlp"]
 OptimizerName = Literal["rmsprop", "adam"]
 PrecisionName = Literal["auto", "fp32"]
-PresetName = Literal["default", "paper"]
 
-# A field whose default depends on the kind of environment; `FAMILY_DEFAULTS` holds the values.
+# A field whose default depends on the kind of environment: see defaults.py.
 _BY_FAMILY: Any = None
-
-FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
-    "atari": {
-        "total_steps": 10_000_000,
-        "num_workers": 0,
-        "envs_per_worker": 8,
-        "envs_per_update": 1,
-        "t_max": 64,
-        "update_epochs": 4,
-        "normalize_advantages": True,
-        "model": "paper",
-        "optimizer": "adam",
-        "learning_rate": 7e-4,
-        "learning_rate_warmup": 20_000,
-        "gamma": 0.99,
-        "gae_lambda": 0.95,
-        "entropy_coef": 0.01,
-        "value_coef": 0.25,
-        "max_grad_norm": 0.5,
-        "optimizer_eps": 1e-5,
-        "observation_offset": "auto",
-        "observation_scale": 1.0,
-        "frame_skip": 4,
-        "stack_num": 4,
-        "noop_max": 30,
-        "episodic_life": True,
-        "reward_clip": True,
-    },
-    "classic_control": {
-        "total_steps": 1_000_000,
-        "num_workers": 0,
-        "envs_per_worker": 8,
-        "envs_per_update": 2,
-        "t_max": 64,
-        "update_epochs": 4,
-        "normalize_advantages": True,
-        "model": "mlp",
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-        "learning_rate_warmup": 0,
-        "gamma": 0.99,
-        "gae_lambda": 0.95,
-        "entropy_coef": 0.02,
-        "value_coef": 0.02,
-        "max_grad_norm": 10.0,
-        "optimizer_eps": 1e-5,
-        "observation_offset": 0.0,
-        "observation_scale": 1.0,
-        "frame_skip": 1,
-        "stack_num": 1,
-        "noop_max": 0,
-        "episodic_life": False,
-        "reward_clip": False,
-    },
-}
-
-# What they are where each rollout is learned from once, `update_epochs` 1. On Atari advantages stay as they are, or the
-# noise of rollouts in which nothing happens would be learned; clipping leaves the few gradients of a reward large; and
-# without the scale nothing is learned in the time that Pong takes. docs/tuning.md has the runs.
-LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
-    "atari": {
-        "t_max": 20,
-        "normalize_advantages": False,
-        "gae_lambda": 1.0,
-        "max_grad_norm": 2.5,
-        "observation_scale": "auto",
-    },
-    "classic_control": {
-        "envs_per_update": 8,
-        "t_max": 32,
-        "normalize_advantages": False,
-        "learning_rate": 2e-3,
-        "entropy_coef": 0.01,
-        "value_coef": 0.05,
-    },
-}
-
-# The scripted environments of the tests are learned from once.
-_ONCE = {"update_epochs": 1, **LEARNED_FROM_ONCE["classic_control"]}
-FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": {**FAMILY_DEFAULTS["classic_control"], **_ONCE}}
-
-# What a preset says instead of the defaults of the family.
-PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
-    "default": {},
-    # Mnih et al. 2016, section 8: 16 threads with one environment each, an update every 5 steps, shared RMSProp with
-    # decay 0.99, a learning rate that falls to 0, gamma 0.99, beta 0.01. What the paper leaves open is as in later
-    # implementations: learning rate 7e-4 (the paper searched 1e-4 to 1e-2), half the squared value error, eps 0.1 and
-    # norm 40 for the sum of the gradients over the 5 samples. Ours is their mean, so that eps is 0.1 / 25 and the norm
-    # 40 / 5: the steps are the same.
-    "paper": {
-        "num_workers": 16,
-        "envs_per_worker": 1,
-        "envs_per_update": 1,
-        "t_max": 5,
-        "update_epochs": 1,
-        "observation_offset": 0.0,
-        "observation_scale": 1.0,
-        "normalize_advantages": False,
-        "optimizer": "rmsprop",
-        "learning_rate": 7e-4,
-        "learning_rate_warmup": 0,
-        "gamma": 0.99,
-        "gae_lambda": 1.0,
-        "entropy_coef": 0.01,
-        "value_coef": 0.5,
-        "max_grad_norm": 8.0,
-        "optimizer_eps": 0.004,
-    },
-}
 
 # Options of the emulator, which other families do not have: there they stand at the one value that means "none".
 _ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
@@ -295,6 +187,25 @@ def check_model(config: Config, observation_shape: tuple[int, ...]) -> None:
             config.model,
             f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations of shape "
             f"{list(observation_shape)}: use mlp",
+        )
+
+
+def check_memory(config: Config, layout: tuple[tuple[int, ...], str, int]) -> None:
+    """Raises `ConfigError` when the rollouts cannot fit: the system would kill the process and all it holds."""
+    shape, dtype, num_actions = layout
+    observation = math.prod(shape) * (1 if dtype == "uint8" else 4)
+    # What the network keeps of a step until its gradients are taken, in floats.
+    kept = {"paper": 9_504, "nature": 21_632, "mlp": sum(config.hidden_sizes)}[config.model]
+    kept += 8 * config.lstm_size
+    samples = config.num_workers * config.envs_per_worker * (config.t_max + 1)
+    needed = samples * (observation + 4 * (kept + num_actions + 8))
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.8 * available:
+        raise ConfigError(
+            "t_max",
+            config.t_max,
+            f"the rollouts of {config.num_workers} workers with {config.envs_per_worker} environments "
+            f"would take {needed / 2**30:.1f} of this machine's {available / 2**30:.1f} GiB",
         )
 
 

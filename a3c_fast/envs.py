@@ -142,7 +142,9 @@ def measure_observations(config: Config) -> Config:
     The offset is the median pixel / 255 in 2 environments over 100 steps: the shade of the game's background. Most of
     an image is background, the same at every step. Were it not 0, it would move every unit of the first layers the same
     way at each update, and soon most of them would never be active again. The scale brings the root mean square of
-    what is left, about 0.2, to 1: for that a network's initial weights are made.
+    what is left to 1: for that a network's initial weights are made.
+
+    Raises `ConfigError` where next to nothing is left.
     """
     if "auto" not in (config.observation_offset, config.observation_scale):
         return config
@@ -155,7 +157,10 @@ def measure_observations(config: Config) -> Config:
         offset = round(int(np.searchsorted(counts.cumsum(), counts.sum() / 2)) / 255, 4)
     if scale == "auto":
         root_mean_square = math.sqrt(np.average((np.arange(256) / 255 - float(offset)) ** 2, weights=counts))
-        scale = round(1 / root_mean_square, 2) if root_mean_square > 0 else 1.0
+        if root_mean_square < 1e-3:
+            allowed = f"random play of {config.env_id} shows nothing but its background: give a number"
+            raise ConfigError("observation_scale", scale, allowed)
+        scale = round(1 / root_mean_square, 2)
     return dataclasses.replace(config, observation_offset=offset, observation_scale=scale)
 
 

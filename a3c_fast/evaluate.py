@@ -178,9 +178,7 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     from a3c_fast.errors import CheckpointError
     from a3c_fast.policy import make_policy
 
-    offset, scale = checkpoint.observation_measures
-    config = Config.from_json(checkpoint.config)
-    config = dataclasses.replace(config, resume=False, observation_offset=offset, observation_scale=scale)
+    config = checkpoint.measured(dataclasses.replace(Config.from_json(checkpoint.config), resume=False))
     shape, _, num_actions = envs.observation_layout(config)
     check_model(config, shape)
     policy = make_policy(config, shape, num_actions)

@@ -17,8 +17,9 @@ import torch
 
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
-from a3c_fast.config import Config, check_model
-from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+from a3c_fast.config import Config, check_memory, check_model
+from a3c_fast.core_config import model_config, train_config
+from a3c_fast.errors import CheckpointError, WorkerError
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.policy import ActorCritic, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
@@ -57,19 +58,15 @@ class Trainer:
 
         self._layout = envs.observation_layout(config)
         check_model(self.config, self._layout[0])
-        self._check_memory()
+        check_memory(self.config, self._layout)
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
-        if resumed:
-            offset, scale = resumed.observation_measures
-            self.config = dataclasses.replace(self.config, observation_offset=offset, observation_scale=scale)
-        else:
-            self.config = envs.measure_observations(self.config)
+        self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if clients is None:
             clients = self._make_clients(first_step)
-        self._engine = _core.Engine(self._train_config(), self._model_config(), list(clients))
+        self._engine = _core.Engine(train_config(self.config), model_config(self.config, self._layout), list(clients))
         self._rate = RateMeter()
         self._next_log = self._next_checkpoint = 0.0
         self._saved_step = -1
@@ -303,48 +300,6 @@ class Trainer:
             if core["episodes"] >= 100 and core["mean_return_100"] >= self.config.stop_at_return:
                 self.request_stop()
 
-    def _train_config(self) -> _core.TrainConfig:
-        c = self.config
-        optimizer = _core.OptimizerConfig(
-            kind=c.optimizer,
-            rmsprop_alpha=c.rmsprop_alpha,
-            adam_beta1=c.adam_beta1,
-            adam_beta2=c.adam_beta2,
-            eps=c.optimizer_eps,
-        )
-        return _core.TrainConfig(
-            total_steps=c.total_steps,
-            t_max=c.t_max,
-            envs_per_update=c.envs_per_update,
-            update_epochs=c.update_epochs,
-            clip_coef=c.clip_coef,
-            normalize_advantages=c.normalize_advantages,
-            gamma=c.gamma,
-            gae_lambda=c.gae_lambda,
-            entropy_coef=c.entropy_coef,
-            value_coef=c.value_coef,
-            max_grad_norm=c.max_grad_norm,
-            learning_rate=c.learning_rate,
-            learning_rate_decay=c.learning_rate_decay,
-            learning_rate_warmup=c.learning_rate_warmup,
-            optimizer=optimizer,
-            seed=c.seed,
-            watchdog_seconds=c.watchdog_seconds,
-        )
-
-    def _model_config(self) -> _core.ModelConfig:
-        shape, dtype, num_actions = self._layout
-        return _core.ModelConfig(
-            kind=self.config.model,
-            observation_shape=list(shape),
-            observation_type=dtype,
-            num_actions=num_actions,
-            hidden_sizes=list(self.config.hidden_sizes),
-            lstm_size=self.config.lstm_size,
-            observation_offset=float(self.config.observation_offset),
-            observation_scale=float(self.config.observation_scale),
-        )
-
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
         per_worker = self.config.envs_per_worker
         # A resumed run gets other seeds than the run had at its beginning, or it would see the same starts again.
@@ -356,24 +311,6 @@ class Trainer:
             envs.make_client(self.config, seeds[i * per_worker : (i + 1) * per_worker])
             for i in range(self.config.num_workers)
         ]
-
-    def _check_memory(self) -> None:
-        """Raises `ConfigError` when the rollouts cannot fit: the system would kill the process and all it holds."""
-        shape, dtype, num_actions = self._layout
-        observation = math.prod(shape) * (1 if dtype == "uint8" else 4)
-        # What the network keeps of a step until its gradients are taken, in floats.
-        kept = {"paper": 9_504, "nature": 21_632, "mlp": sum(self.config.hidden_sizes)}[self.config.model]
-        kept += 8 * self.config.lstm_size
-        samples = self.config.num_workers * self.config.envs_per_worker * (self.config.t_max + 1)
-        needed = samples * (observation + 4 * (kept + num_actions + 8))
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if needed > 0.8 * available:
-            raise ConfigError(
-                "t_max",
-                self.config.t_max,
-                f"the rollouts of {self.config.num_workers} workers with {self.config.envs_per_worker} environments "
-                f"would take {needed / 2**30:.1f} of this machine's {available / 2**30:.1f} GiB",
-            )
 
     def _flat(self, named: Mapping[str, Any]) -> Any:
         engine = self._require()

@@ -1,5 +1,6 @@
 // The plain structs that cross the Python boundary once, before any thread starts.
-// a3c_fast/config.py is the only home of defaults and of validation: nothing here has a default that matters.
+// a3c_fast/defaults.py is the only home of defaults and config.py of validation: nothing here has a default that
+// matters.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ from helpers import FAKE, FAKE_IMAGE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a3c_fast.config import FAMILY_DEFAULTS, LEARNED_FROM_ONCE, PRESETS, STRUCTURAL_FIELDS, Config
+from a3c_fast.config import STRUCTURAL_FIELDS, Config
+from a3c_fast.defaults import FAMILY_DEFAULTS, LEARNED_FROM_ONCE, PRESETS
 from a3c_fast.errors import ConfigError
 from a3c_fast.train import configure
 

@@ -137,7 +137,12 @@ def test_observations_are_measured_once(tmp_path: Path) -> None:
         assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (offset, scale)
     assert offset == round(87 / 255, 4)  # Pong's brown
     images = list(map(np.copy, envs.random_play(config, num_envs=2, steps=100, stream=2**34)))
-    assert np.square((np.array(images[9::10])[:, :, -1] / 255 - offset) * scale).mean() == pytest.approx(1, rel=1e-2)
+    newest = np.array(images[9::10])[:, :, -1] / 255
+
+    def mean_square(offset: float, scale: float) -> float:
+        return float(np.square((newest - offset) * scale).mean())
+
+    assert mean_square(float(offset), float(scale)) == pytest.approx(1, rel=1e-2)
     written = json.loads((tmp_path / "config.json").read_text())
     assert (written["observation_offset"], written["observation_scale"]) == (offset, scale)
 
@@ -154,9 +159,18 @@ def test_observations_are_measured_once(tmp_path: Path) -> None:
             load_policy(older)
     with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25, observation_scale=2.0)) as trainer:
         assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (0.25, 2)
-    measured = envs.measure_observations(dataclasses.replace(config, observation_offset=0.25))
-    assert (measured.observation_offset, measured.observation_scale) != (0.25, scale)
-    assert measured.observation_offset == 0.25
+    measured = envs.measure_observations(dataclasses.replace(config, observation_offset=0.0))
+    assert measured.observation_offset == 0
+    assert mean_square(0, float(measured.observation_scale)) == pytest.approx(1, rel=1e-2)
+
+
+def test_a_blank_screen_has_no_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = np.full((2, 4, 84, 84), 87, np.uint8)
+    monkeypatch.setattr(envs, "random_play", lambda *_, **__: [blank] * 100)
+    config = Config(observation_scale="auto")
+    with pytest.raises(ConfigError, match="observation_scale is 'auto', but random play of Pong-v5 shows nothing but"):
+        envs.measure_observations(config)
+    assert envs.measure_observations(Config()).observation_offset == round(87 / 255, 4)
 
 
 # What is asked of EnvPool --------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ struct ConvNetState {
   int hidden;  // of the fully connected layer
   int64_t fc_weight, fc_bias, policy_weight, policy_bias, value_weight, value_bias;  // in the flat vector
   float scaled_offset;                                                               // scale * offset
-  float* first_bias;        // [out_channels] of the first layer, which does that: see load_first_bias
+  float* first_bias;        // [out_channels] of the first layer, which takes it off: see load_first_bias
   const float* parameters;  // flat
   float* gradients;         // flat
   int64_t size;             // of both

@@ -1,0 +1,51 @@
+"""Settings as the structs of cpp/config.h."""
+
+from __future__ import annotations
+
+from a3c_fast import _core
+from a3c_fast.config import Config
+
+
+def train_config(c: Config) -> _core.TrainConfig:
+    """What the workers need to know."""
+    optimizer = _core.OptimizerConfig(
+        kind=c.optimizer,
+        rmsprop_alpha=c.rmsprop_alpha,
+        adam_beta1=c.adam_beta1,
+        adam_beta2=c.adam_beta2,
+        eps=c.optimizer_eps,
+    )
+    return _core.TrainConfig(
+        total_steps=c.total_steps,
+        t_max=c.t_max,
+        envs_per_update=c.envs_per_update,
+        update_epochs=c.update_epochs,
+        clip_coef=c.clip_coef,
+        normalize_advantages=c.normalize_advantages,
+        gamma=c.gamma,
+        gae_lambda=c.gae_lambda,
+        entropy_coef=c.entropy_coef,
+        value_coef=c.value_coef,
+        max_grad_norm=c.max_grad_norm,
+        learning_rate=c.learning_rate,
+        learning_rate_decay=c.learning_rate_decay,
+        learning_rate_warmup=c.learning_rate_warmup,
+        optimizer=optimizer,
+        seed=c.seed,
+        watchdog_seconds=c.watchdog_seconds,
+    )
+
+
+def model_config(c: Config, layout: tuple[tuple[int, ...], str, int]) -> _core.ModelConfig:
+    """The network for observations and actions of this `envs.observation_layout`; they have been measured."""
+    shape, dtype, num_actions = layout
+    return _core.ModelConfig(
+        kind=c.model,
+        observation_shape=list(shape),
+        observation_type=dtype,
+        num_actions=num_actions,
+        hidden_sizes=list(c.hidden_sizes),
+        lstm_size=c.lstm_size,
+        observation_offset=float(c.observation_offset),
+        observation_scale=float(c.observation_scale),
+    )

@@ -1,0 +1,118 @@
+"""The default of every setting that depends on the kind of environment, on `update_epochs` or on a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from a3c_fast.envs import Family
+
+PresetName = Literal["default", "paper"]
+
+FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
+    "atari": {
+        "total_steps": 10_000_000,
+        "num_workers": 0,
+        "envs_per_worker": 8,
+        "envs_per_update": 1,
+        "t_max": 64,
+        "update_epochs": 4,
+        "normalize_advantages": True,
+        "model": "paper",
+        "optimizer": "adam",
+        "learning_rate": 7e-4,
+        "learning_rate_warmup": 20_000,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "entropy_coef": 0.01,
+        "value_coef": 0.25,
+        "max_grad_norm": 0.5,
+        "optimizer_eps": 1e-5,
+        "observation_offset": "auto",
+        "observation_scale": 1.0,
+        "frame_skip": 4,
+        "stack_num": 4,
+        "noop_max": 30,
+        "episodic_life": True,
+        "reward_clip": True,
+    },
+    "classic_control": {
+        "total_steps": 1_000_000,
+        "num_workers": 0,
+        "envs_per_worker": 8,
+        "envs_per_update": 2,
+        "t_max": 64,
+        "update_epochs": 4,
+        "normalize_advantages": True,
+        "model": "mlp",
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+        "learning_rate_warmup": 0,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "entropy_coef": 0.02,
+        "value_coef": 0.02,
+        "max_grad_norm": 10.0,
+        "optimizer_eps": 1e-5,
+        "observation_offset": 0.0,
+        "observation_scale": 1.0,
+        "frame_skip": 1,
+        "stack_num": 1,
+        "noop_max": 0,
+        "episodic_life": False,
+        "reward_clip": False,
+    },
+}
+
+# What they are where each rollout is learned from once, `update_epochs` 1. On Atari these are
+# the ones of docs/tuning.md, "Observations of unit scale", with which Pong was learned furthest.
+LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
+    "atari": {
+        "t_max": 20,
+        "normalize_advantages": False,
+        "gae_lambda": 1.0,
+        "max_grad_norm": 2.5,
+        "observation_scale": "auto",
+    },
+    "classic_control": {
+        "envs_per_update": 8,
+        "t_max": 32,
+        "normalize_advantages": False,
+        "learning_rate": 2e-3,
+        "entropy_coef": 0.01,
+        "value_coef": 0.05,
+    },
+}
+
+# The scripted environments of the tests are learned from once.
+_ONCE = {"update_epochs": 1, **LEARNED_FROM_ONCE["classic_control"]}
+FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": {**FAMILY_DEFAULTS["classic_control"], **_ONCE}}
+
+# What a preset says instead of the defaults of the family.
+PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
+    "default": {},
+    # Mnih et al. 2016, section 8: 16 threads with one environment each, an update every 5 steps, shared RMSProp with
+    # decay 0.99, a learning rate that falls to 0, gamma 0.99, beta 0.01. What the paper leaves open is as in later
+    # implementations: learning rate 7e-4 (the paper searched 1e-4 to 1e-2), half the squared value error, eps 0.1 and
+    # norm 40 for the sum of the gradients over the 5 samples. Ours is their mean, so that eps is 0.1 / 25 and the norm
+    # 40 / 5: the steps are the same.
+    "paper": {
+        "num_workers": 16,
+        "envs_per_worker": 1,
+        "envs_per_update": 1,
+        "t_max": 5,
+        "update_epochs": 1,
+        "observation_offset": 0.0,
+        "observation_scale": 1.0,
+        "normalize_advantages": False,
+        "optimizer": "rmsprop",
+        "learning_rate": 7e-4,
+        "learning_rate_warmup": 0,
+        "gamma": 0.99,
+        "gae_lambda": 1.0,
+        "entropy_coef": 0.01,
+        "value_coef": 0.5,
+        "max_grad_norm": 8.0,
+        "optimizer_eps": 0.004,
+    },
+}
