@@ -1,5 +1,6 @@
 #include "model/threads.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <mutex>
@@ -30,6 +31,10 @@ void use_one_torch_thread() {
 }
 int torch_threads() {
   return at::get_num_threads();
+}
+
+void flush_denormals() {
+  at::globalContext().setFlushDenormal(true);
 }
 
 }  // namespace a3c

@@ -1,4 +1,5 @@
-// LibTorch's intra-op threads: one inside workers, which are the parallelism themselves.
+// What a thread is set to before it computes. LibTorch's intra-op threads: one inside workers, which are the
+// parallelism themselves.
 #pragma once
 
 namespace a3c {
@@ -15,5 +16,9 @@ class SingleThreadedTorch {
 // For the calling thread; every worker calls it first, since the setting is partly thread-local.
 void use_one_torch_thread();
 int torch_threads();
+
+// For the calling thread: what is too small for a normal float is 0. Adam's first moment of a dead weight halves with
+// every seventh update and stays at the smallest denormal for ever, and Intel's cores take 150 cycles for each.
+void flush_denormals();
 
 }  // namespace a3c

@@ -100,6 +100,7 @@ void Engine::work(const std::shared_ptr<State>& state, int index) {
   Worker& worker = *state->workers[index];
   try {
     use_one_torch_thread();
+    flush_denormals();
     run_worker(worker, state->shared);
   } catch (const std::exception& error) {
     state->fail(index, error.what());

@@ -53,5 +53,19 @@ TEST(a_new_thread_has_one_and_may_ask_for_one) {
   CHECK_EQUAL(asked, 1);
 }
 
+TEST(denormals_are_flushed_in_the_thread_that_asks) {
+  const volatile float smallest_normal = 1.17549435e-38f, denormal = 1e-40f;
+  float result = 1, sum = 1;
+  std::thread thread([&] {
+    flush_denormals();
+    result = smallest_normal * 0.5f;
+    sum = denormal + denormal;
+  });
+  thread.join();
+  CHECK_EQUAL(result, 0.0f);
+  CHECK_EQUAL(sum, 0.0f);
+  CHECK(smallest_normal * 0.5f > 0);
+}
+
 }  // namespace
 }  // namespace a3c
