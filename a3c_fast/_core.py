@@ -10,10 +10,22 @@ from a3c_fast_core import (  # noqa: E402  (only after the check)
     Engine,
     EnvClient,
     ModelConfig,
+    Network,
     OptimizerConfig,
     Replica,
     TrainConfig,
+    network_isa,
     step_randomly,
 )
 
-__all__ = ["Engine", "EnvClient", "ModelConfig", "OptimizerConfig", "Replica", "TrainConfig", "step_randomly"]
+__all__ = [
+    "Engine",
+    "EnvClient",
+    "ModelConfig",
+    "Network",
+    "OptimizerConfig",
+    "Replica",
+    "TrainConfig",
+    "network_isa",
+    "step_randomly",
+]

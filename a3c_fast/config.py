@@ -16,7 +16,7 @@ from a3c_fast.errors import ConfigError
 
 ModelName = Literal["paper", "nature", "mlp"]
 OptimizerName = Literal["rmsprop", "adam"]
-PrecisionName = Literal["auto", "fp32"]
+PrecisionName = Literal["auto", "fp32", "bf16"]
 
 # A field whose default depends on the kind of environment: see defaults.py.
 _BY_FAMILY: Any = None
@@ -88,6 +88,10 @@ class Config:
     """Decay of generalized advantage estimation; 1 is the n-step return of the paper."""
     entropy_coef: float = _BY_FAMILY
     """Weight of the entropy bonus (beta in the paper)."""
+    entropy_decay_steps: int = _BY_FAMILY
+    """Agent steps over which `entropy_coef` falls linearly to `entropy_final_fraction` of itself; 0: it stays."""
+    entropy_final_fraction: float = 0.2
+    """What is left of `entropy_coef` after `entropy_decay_steps`."""
     value_coef: float = _BY_FAMILY
     """Weight of the squared value error."""
     max_grad_norm: float = _BY_FAMILY
@@ -101,7 +105,8 @@ class Config:
     optimizer_eps: float = _BY_FAMILY
     """Keeps the step finite: inside RMSProp's root, beside Adam's."""
     precision: PrecisionName = "auto"
-    """Arithmetic of the network: `fp32`, or `auto` for the fastest that this build has (now fp32)."""
+    """Arithmetic of the network: `fp32`, `bf16` (products of bfloat16, sums, parameters and their updates float32), or
+    `auto`, which is bf16 where the CPU has AMX."""
     frame_skip: int = _BY_FAMILY
     """Emulator frames of one agent step (Atari)."""
     stack_num: int = _BY_FAMILY
@@ -274,12 +279,14 @@ def _check(config: Config, family: Family) -> None:
     number("gamma", 0, 1)
     number("gae_lambda", 0, 1)
     number("entropy_coef", 0, 1e3)
+    integer("entropy_decay_steps", 0, 2**62)
+    number("entropy_final_fraction", 0, 1)
     number("value_coef", 0, 1e3)
     number("max_grad_norm", 0)
     for name in ("rmsprop_alpha", "adam_beta1", "adam_beta2"):
         number(name, 0, 0.999999)
     number("optimizer_eps", 0, 1, above=True)
-    choice("precision", ("auto", "fp32"))
+    choice("precision", ("auto", "fp32", "bf16"))
 
     integer("frame_skip", 1, 100)
     integer("stack_num", 1, 32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from a3c_fast import _core
 from a3c_fast.config import Config
+from a3c_fast.errors import ConfigError
 
 
 def train_config(c: Config) -> _core.TrainConfig:
@@ -25,6 +26,8 @@ def train_config(c: Config) -> _core.TrainConfig:
         gamma=c.gamma,
         gae_lambda=c.gae_lambda,
         entropy_coef=c.entropy_coef,
+        entropy_final_fraction=c.entropy_final_fraction,
+        entropy_decay_steps=c.entropy_decay_steps,
         value_coef=c.value_coef,
         max_grad_norm=c.max_grad_norm,
         learning_rate=c.learning_rate,
@@ -48,4 +51,16 @@ def model_config(c: Config, layout: tuple[tuple[int, ...], str, int]) -> _core.M
         lstm_size=c.lstm_size,
         observation_offset=float(c.observation_offset),
         observation_scale=float(c.observation_scale),
+        precision=c.precision,
     )
+
+
+def kernels_of(c: Config, model: _core.ModelConfig) -> str:
+    """The name of the kernels that this network runs on, as A3C_FAST_ISA has it.
+
+    Raises `ConfigError` when there are none of `c.precision`.
+    """
+    try:
+        return _core.network_isa(model)
+    except ValueError as error:
+        raise ConfigError("precision", c.precision, f"{error}: it must be auto or fp32") from error

@@ -25,6 +25,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "gamma": 0.99,
         "gae_lambda": 0.95,
         "entropy_coef": 0.01,
+        "entropy_decay_steps": 0,
         "value_coef": 0.25,
         "max_grad_norm": 0.5,
         "optimizer_eps": 1e-5,
@@ -51,6 +52,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "gamma": 0.99,
         "gae_lambda": 0.95,
         "entropy_coef": 0.02,
+        "entropy_decay_steps": 0,
         "value_coef": 0.02,
         "max_grad_norm": 10.0,
         "optimizer_eps": 1e-5,
@@ -68,10 +70,13 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 # the ones of docs/tuning.md, "Observations of unit scale", with which Pong was learned furthest.
 LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
+        "envs_per_worker": 16,
+        "envs_per_update": 2,
         "t_max": 20,
         "normalize_advantages": False,
         "gae_lambda": 1.0,
         "max_grad_norm": 2.5,
+        "entropy_decay_steps": 1_000_000,
         "observation_scale": "auto",
     },
     "classic_control": {
@@ -111,6 +116,7 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "gamma": 0.99,
         "gae_lambda": 1.0,
         "entropy_coef": 0.01,
+        "entropy_decay_steps": 0,
         "value_coef": 0.5,
         "max_grad_norm": 8.0,
         "optimizer_eps": 0.004,

@@ -21,8 +21,8 @@ from tyro.conf import Positional
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
 
+    from a3c_fast._core import Network
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
     from a3c_fast.policy import ActorCritic
@@ -53,7 +53,6 @@ def evaluate(
 
     import envpool
     import numpy as np
-    import torch
 
     from a3c_fast import envs
     from a3c_fast.errors import ConfigError
@@ -75,8 +74,8 @@ def evaluate(
     for part in (slice(0, num_envs // 2), slice(num_envs // 2, num_envs)):
         if seeds[part]:
             pool = envs.make_pool(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
-            halves.append(_Half(pool, quota[part], policy.initial_state(len(seeds[part]))))
-    generator = torch.Generator().manual_seed(seed)
+            halves.append(_Half(pool, quota[part], _network(policy, config, len(seeds[part]))))
+    random = None if greedy else np.random.default_rng(seed)
     while any(half.left for half in halves):
         for half in halves:
             if not half.left:
@@ -85,7 +84,7 @@ def evaluate(
             if frames is not None and half is halves[0] and not half.returns[0]:
                 frames.append(np.array(half.observations[0][-1]))
             if half.left:
-                half.pool.send(_choose_actions(policy, half, None if greedy else generator))
+                half.pool.send(_choose_actions(half, random))
     returns = [value for half in halves for of_env in half.returns for value in of_env]
     lengths = [value for half in halves for of_env in half.lengths for value in of_env]
     return {
@@ -114,11 +113,11 @@ def evaluate(
 class _Half:
     """Environments that step together, and the episodes that they have finished."""
 
-    def __init__(self, pool: Any, quota: list[int], state: torch.Tensor) -> None:
+    def __init__(self, pool: Any, quota: list[int], network: Network | _Module) -> None:
         num_envs = len(quota)
         self.pool = pool
         self.quota = quota  # of episodes; [num_envs] like all that follows
-        self.state = state  # of the policy
+        self.network = network
         self.returns: list[list[float]] = [[] for _ in quota]
         self.lengths: list[list[int]] = [[] for _ in quota]
         self.running_return = [0.0] * num_envs
@@ -149,19 +148,54 @@ class _Half:
                 self.running_return[i], self.running_length[i] = 0.0, 0
 
 
-def _choose_actions(policy: ActorCritic, half: _Half, generator: torch.Generator | None) -> npt.NDArray[np.int32]:
-    """Samples from pi(a|s), or takes its mode where there is no generator, and moves the policy's state on."""
-    import numpy as np
-    import torch
+class _Module:
+    """A policy that is a module of somebody's own."""
 
-    with torch.inference_mode():
-        half.state[torch.tensor(half.starts)] = 0
-        logits, _, half.state = policy.step(torch.from_numpy(half.observations), half.state)
-        if generator is None:
-            actions = logits.argmax(-1)
-        else:
-            actions = torch.multinomial(logits.softmax(-1), 1, generator=generator).squeeze(-1)
-    return actions.numpy().astype(np.int32)
+    def __init__(self, policy: ActorCritic, num_envs: int) -> None:
+        self.policy = policy
+        self.state = policy.initial_state(num_envs)
+
+    def act(self, observations: npt.NDArray[Any], starts: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
+        import torch
+
+        with torch.inference_mode():
+            self.state[torch.from_numpy(starts.astype(bool))] = 0
+            logits, values, self.state = self.policy.step(torch.from_numpy(observations), self.state)
+        return logits.numpy(), values.numpy()
+
+
+def _network(policy: ActorCritic, config: Config, num_envs: int) -> Network | _Module:
+    """What acts: for an ActorCritic itself the kernels of the workers, which take a tenth of the module's time."""
+    import dataclasses
+
+    from a3c_fast import _core, envs
+    from a3c_fast.core_config import model_config
+    from a3c_fast.policy import ActorCritic, to_flat
+
+    if type(policy) is not ActorCritic:
+        return _Module(policy, num_envs)
+    measured = dataclasses.replace(
+        config,
+        precision="auto",
+        observation_offset=policy.observation_offset,
+        observation_scale=policy.observation_scale,
+    )
+    model = model_config(measured, envs.observation_layout(config))
+    layout = _core.Replica(model)
+    named = {name: value.numpy() for name, value in policy.state_dict().items()}
+    network = _core.Network(model, num_envs)
+    network.set_parameters(to_flat(named, layout.parameter_specs, layout.parameters().size))
+    return network
+
+
+def _choose_actions(half: _Half, random: np.random.Generator | None) -> npt.NDArray[np.int32]:
+    """Samples from pi(a|s), or takes its mode where there is no generator."""
+    import numpy as np
+
+    logits, _ = half.network.act(half.observations, np.array(half.starts, np.uint8))
+    if random is not None:
+        logits = logits + random.gumbel(size=logits.shape)  # whose largest is a sample of softmax(logits)
+    return np.asarray(logits.argmax(-1), np.int32)
 
 
 def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:

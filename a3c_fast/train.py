@@ -138,7 +138,7 @@ def _announce(trainer: Trainer) -> None:
     print(
         f"{c.env_id}: {c.num_workers} workers on {len(os.sched_getaffinity(0))} cores, each with {c.envs_per_worker} "
         f"environments and one EnvPool thread for them, {c.model} network with {size:,} "
-        f"parameters, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, "
+        f"parameters on {trainer.isa} kernels, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, "
         f"{'from step ' + format(begin, ',') + ' ' if begin else ''}to step {c.total_steps:,}, in {c.run_dir}",
         flush=True,
     )

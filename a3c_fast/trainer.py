@@ -18,7 +18,7 @@ import torch
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import Config, check_memory, check_model
-from a3c_fast.core_config import model_config, train_config
+from a3c_fast.core_config import kernels_of, model_config, train_config
 from a3c_fast.errors import CheckpointError, WorkerError
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.policy import ActorCritic, make_policy, to_flat, to_named
@@ -66,7 +66,9 @@ class Trainer:
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if clients is None:
             clients = self._make_clients(first_step)
-        self._engine = _core.Engine(train_config(self.config), model_config(self.config, self._layout), list(clients))
+        model = model_config(self.config, self._layout)
+        self.isa = kernels_of(self.config, model)
+        self._engine = _core.Engine(train_config(self.config), model, list(clients))
         self._rate = RateMeter()
         self._next_log = self._next_checkpoint = 0.0
         self._saved_step = -1
@@ -173,7 +175,8 @@ class Trainer:
         step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
         training episodes, mean_return_20 over the last 20; the losses, entropy (nats) and grad_norm (before clipping)
-        over each worker's last 100 updates. None where there is nothing yet.
+        over each worker's last 100 updates; learning_rate and entropy_coef as they are by now. None where there is
+        nothing yet.
         """
         core = self._require().stats()
         now = time.monotonic()

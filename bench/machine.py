@@ -25,7 +25,7 @@ def machine() -> dict[str, Any]:
         "cpu_model": cpu.get("model"),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory.split()[1]) / 2**20, 1),
-        "vector_extensions": sorted(flags & {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"}),
+        "vector_extensions": sorted(flags & {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"}),
         "load_before": round(os.getloadavg()[0], 2),
         "versions": versions(),
     }

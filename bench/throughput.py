@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from a3c_fast.cli import parse
-from a3c_fast.config import Config
+from a3c_fast.config import Config, PrecisionName
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 
@@ -28,7 +28,7 @@ class Settings:
     """EnvPool's name of the environment."""
     model: Literal["paper", "nature", "mlp"] | None = None
     """Network; the environment's default without it."""
-    precision: Literal["auto", "fp32"] = "auto"
+    precision: PrecisionName = "auto"
     """Arithmetic of the network."""
     num_workers: int = 0
     """Worker threads; 0 takes one a core."""
@@ -106,13 +106,14 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, Any]:
     with Trainer(config) as trainer:
         kinds = {"ceiling": ceiling_steps(config, trainer.config.num_workers), "training": training_steps(trainer)}
         figures = alternate(kinds, rounds, seconds)
-        resolved = trainer.config.to_json()
+        resolved, isa = trainer.config.to_json(), trainer.isa
     ratios = [train / limit for train, limit in zip(figures["training"], figures["ceiling"], strict=True)]
     return {
         "ceiling_steps_per_second": statistics.median(figures["ceiling"]),
         "train_steps_per_second": statistics.median(figures["training"]),
         "ratio": statistics.median(ratios),
         "rounds": {**figures, "ratio": ratios},
+        "isa": isa,
         "config": resolved,
         "machine": facts,
     }

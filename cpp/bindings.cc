@@ -20,6 +20,7 @@
 #include "learn/optimizer.h"
 #include "learn/random.h"
 #include "learn/returns.h"
+#include "model/network.h"
 #include "model/observation.h"
 #include "model/replica.h"
 #include "model/threads.h"
@@ -66,6 +67,13 @@ a3c::OptimizerKind optimizer_kind(const std::string& name) {
   if (name == "rmsprop") return a3c::OptimizerKind::rmsprop;
   if (name == "adam") return a3c::OptimizerKind::adam;
   throw std::invalid_argument("optimizer " + name + " is not built: rmsprop or adam");
+}
+
+a3c::Precision precision_of(const std::string& name) {
+  if (name == "auto") return a3c::Precision::automatic;
+  if (name == "fp32") return a3c::Precision::fp32;
+  if (name == "bf16") return a3c::Precision::bf16;
+  throw std::invalid_argument("precision " + name + " is not built: auto, fp32 or bf16");
 }
 
 // A client on its way into an engine, which takes it over.
@@ -216,7 +224,7 @@ py::dict engine_stats(const a3c::Engine& engine) {
                   "episodes"_a = s.episodes, "mean_return_100"_a = s.mean_return_100,
                   "mean_length_100"_a = s.mean_length_100, "mean_return_20"_a = s.mean_return_20,
                   "policy_loss"_a = s.policy_loss, "value_loss"_a = s.value_loss, "entropy"_a = s.entropy,
-                  "grad_norm"_a = s.grad_norm, "learning_rate"_a = s.learning_rate);
+                  "grad_norm"_a = s.grad_norm, "learning_rate"_a = s.learning_rate, "entropy_coef"_a = s.entropy_coef);
 }
 
 py::array_t<float> engine_parameters(const a3c::Engine& engine) {
@@ -329,9 +337,8 @@ py::array_t<float> normalized(const Floats& advantages, const Bytes& valid) {
 }
 
 py::tuple clip_of(const Floats& gradient, double max_norm) {
-  double norm = 0;
-  const float scale = a3c::clip_by_global_norm(gradient.data(), gradient.size(), max_norm, &norm);
-  return py::make_tuple(scale, norm);
+  const double norm = std::sqrt(a3c::squared_norm(gradient.data(), gradient.size()));
+  return py::make_tuple(a3c::clip_scale_of(norm, max_norm), norm);
 }
 
 // theta after one push per gradient, from zero statistics, through the shared vector itself.
@@ -342,8 +349,10 @@ py::array_t<float> push_all(const Floats& parameters, const std::vector<Floats>&
   params.load(parameters.data(), {}, 0);
   for (size_t i = 0; i < gradients.size(); ++i) {
     require(gradients[i].size() == parameters.size(), "gradients must have the size of the parameters");
-    params.push(gradients[i].data(), static_cast<float>(clip_scale), learning_rate, static_cast<int>(i) % num_workers,
-                num_workers);
+    const auto push = params.begin_push(static_cast<float>(clip_scale), learning_rate);
+    const py::ssize_t begin = gradients[i].size() * (static_cast<py::ssize_t>(i) % num_workers) / num_workers;
+    params.push(push, begin, gradients[i].size() - begin, gradients[i].data() + begin);
+    params.push(push, 0, begin, gradients[i].data());
   }
   py::array_t<float> result(parameters.size());
   params.pull(result.mutable_data());
@@ -397,6 +406,65 @@ py::array_t<float> replica_gradients(BoundReplica& self, const py::array& observ
   return copy_of(self.replica.gradients(), self.replica.size());
 }
 
+// Network ---------------------------------------------------------------------------------------------------------
+
+// The network that a worker would have, for one step of `num_envs` environments.
+struct BoundNetwork {
+  BoundNetwork(const a3c::ModelConfig& model, int num_envs)
+      : config(model), num_envs(num_envs), network(a3c::make_network(model, 1, num_envs, clock)) {}
+  a3c::ModelConfig config;
+  int num_envs;
+  a3c::StageClock clock{};
+  std::unique_ptr<a3c::Network> network;
+};
+
+void network_set_parameters(BoundNetwork& self, const Floats& flat) {
+  require(flat.size() == self.network->size(), "the parameters are of another network");
+  std::copy_n(flat.data(), flat.size(), self.network->parameters());
+  self.network->parameters_changed();
+}
+
+py::tuple network_act(BoundNetwork& self, const py::array& observations, const Bytes& starts) {
+  require(sample_count(observations, self.config) == self.num_envs && starts.size() == self.num_envs,
+          "observations and starts must be [num_envs]");
+  py::array_t<float> logits({self.num_envs, self.config.num_actions}), values(self.num_envs);
+  const void* data = observations.data();
+  const uint8_t* starts_data = starts.data();
+  float* logits_data = logits.mutable_data();
+  float* values_data = values.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    self.network->recurrence().carry(1);  // from the step before
+    self.network->act(0, data, starts_data, logits_data, values_data);
+  }
+  return py::make_tuple(logits, values);
+}
+
+py::tuple network_gradients(BoundNetwork& self, const py::array& observations, const Floats& d_logits,
+                            const Floats& d_values) {
+  struct Reader final : a3c::GradientReader {
+    explicit Reader(float* gradient) : gradient(gradient) {}
+    void read(int64_t offset, int64_t count, const float* piece) override {
+      std::copy_n(piece, count, gradient + offset);
+    }
+    float* gradient;
+  };
+  require(sample_count(observations, self.config) == self.num_envs, "observations must be [num_envs]");
+  require(d_logits.size() == py::ssize_t{self.num_envs} * self.config.num_actions && d_values.size() == self.num_envs,
+          "d_logits must be [num_envs][num_actions] and d_values [num_envs]");
+  std::vector<int64_t> samples(static_cast<size_t>(self.num_envs));
+  std::iota(samples.begin(), samples.end(), 0);
+  py::array_t<float> gradient(self.network->size());
+  Reader reader(gradient.mutable_data());
+  const void* data = observations.data();
+  {
+    const py::gil_scoped_release release;
+    self.network->compute_gradients(data, samples.data(), self.num_envs, d_logits.data(), d_values.data());
+    self.network->read_gradients(0, reader);
+  }
+  return py::make_tuple(gradient, self.network->squared_gradient_norm());
+}
+
 }  // namespace
 
 PYBIND11_MODULE(a3c_fast_core, m) {
@@ -414,19 +482,20 @@ PYBIND11_MODULE(a3c_fast_core, m) {
   py::class_<a3c::ModelConfig>(m, "ModelConfig")
       .def(py::init([](const std::string& kind, std::vector<int64_t> shape, const std::string& type, int num_actions,
                        std::vector<int64_t> hidden_sizes, int lstm_size, double observation_offset,
-                       double observation_scale) {
+                       double observation_scale, const std::string& precision) {
              require(num_actions > 0 && num_actions <= a3c::kMaxActions, "num_actions is out of range");
              return a3c::ModelConfig{model_kind(kind),   std::move(shape),        observation_type(type),
                                      num_actions,        std::move(hidden_sizes), lstm_size,
-                                     observation_offset, observation_scale};
+                                     observation_offset, observation_scale,       precision_of(precision)};
            }),
            py::kw_only(), "kind"_a, "observation_shape"_a, "observation_type"_a, "num_actions"_a, "hidden_sizes"_a,
-           "lstm_size"_a = 0, "observation_offset"_a = 0.0, "observation_scale"_a = 1.0);
+           "lstm_size"_a = 0, "observation_offset"_a = 0.0, "observation_scale"_a = 1.0, "precision"_a = "auto");
 
   py::class_<a3c::TrainConfig>(m, "TrainConfig")
       .def(py::init([](int64_t total_steps, int t_max, int envs_per_update, int update_epochs, double clip_coef,
                        bool normalize_advantages, double gamma, double gae_lambda, double entropy_coef,
-                       double value_coef, double max_grad_norm, double learning_rate, bool learning_rate_decay,
+                       double entropy_final_fraction, int64_t entropy_decay_steps, double value_coef,
+                       double max_grad_norm, double learning_rate, bool learning_rate_decay,
                        int64_t learning_rate_warmup, const a3c::OptimizerConfig& optimizer, uint64_t seed,
                        double watchdog_seconds) {
              return a3c::TrainConfig{total_steps,
@@ -438,6 +507,8 @@ PYBIND11_MODULE(a3c_fast_core, m) {
                                      gamma,
                                      gae_lambda,
                                      entropy_coef,
+                                     entropy_final_fraction,
+                                     entropy_decay_steps,
                                      value_coef,
                                      max_grad_norm,
                                      learning_rate,
@@ -448,9 +519,9 @@ PYBIND11_MODULE(a3c_fast_core, m) {
                                      watchdog_seconds};
            }),
            py::kw_only(), "total_steps"_a, "t_max"_a, "envs_per_update"_a, "update_epochs"_a, "clip_coef"_a,
-           "normalize_advantages"_a, "gamma"_a, "gae_lambda"_a, "entropy_coef"_a, "value_coef"_a, "max_grad_norm"_a,
-           "learning_rate"_a, "learning_rate_decay"_a, "learning_rate_warmup"_a, "optimizer"_a, "seed"_a,
-           "watchdog_seconds"_a);
+           "normalize_advantages"_a, "gamma"_a, "gae_lambda"_a, "entropy_coef"_a, "entropy_final_fraction"_a,
+           "entropy_decay_steps"_a, "value_coef"_a, "max_grad_norm"_a, "learning_rate"_a, "learning_rate_decay"_a,
+           "learning_rate_warmup"_a, "optimizer"_a, "seed"_a, "watchdog_seconds"_a);
 
   py::class_<ClientBox>(m, "EnvClient")
       .def_static("envpool", &make_envpool_client, py::kw_only(), "owner"_a, "recv"_a, "send"_a, "handle"_a, "state"_a,
@@ -503,6 +574,12 @@ PYBIND11_MODULE(a3c_fast_core, m) {
       .def("forward", &replica_forward, "observations"_a)
       .def("gradients", &replica_gradients, "observations"_a, "d_logits"_a, "d_values"_a);
 
+  py::class_<BoundNetwork>(m, "Network")
+      .def(py::init<const a3c::ModelConfig&, int>(), "model"_a, "num_envs"_a)
+      .def("set_parameters", &network_set_parameters, "flat"_a)
+      .def("act", &network_act, "observations"_a, "starts"_a)
+      .def("gradients", &network_gradients, "observations"_a, "d_logits"_a, "d_values"_a);
+
   m.def("compute_returns", &returns_of, "rewards"_a, "done"_a, "bootstraps"_a, "values"_a, "gamma"_a,
         "gae_lambda"_a = py::none());
   m.def("actor_critic_loss", &loss_of, py::kw_only(), "logits"_a, "values"_a, "actions"_a, "advantages"_a, "returns"_a,
@@ -529,4 +606,5 @@ PYBIND11_MODULE(a3c_fast_core, m) {
       "seed"_a, "worker"_a, "count"_a);
   m.def("step_randomly", &random_steps, "clients"_a, "steps"_a, "seed"_a);
   m.def("torch_threads", &a3c::torch_threads);
+  m.def("network_isa", &a3c::network_isa, "model"_a);
 }

@@ -12,6 +12,7 @@ namespace a3c {
 enum class ObservationType { uint8, float32 };
 enum class ModelKind { paper, nature, mlp };
 enum class OptimizerKind { rmsprop, adam };
+enum class Precision { automatic, fp32, bf16 };
 
 // What one batch of environments looks like from outside.
 struct EnvSpec {
@@ -39,6 +40,7 @@ struct ModelConfig {
   int lstm_size = 0;                  // units of the LSTM between torso and heads; 0: none
   double observation_offset = 0;      // the first layer is given (bytes / 255 - offset) * scale
   double observation_scale = 1;
+  Precision precision = Precision::automatic;  // of the arithmetic; parameters are float32
 };
 
 struct OptimizerConfig {
@@ -57,8 +59,10 @@ struct TrainConfig {
   double clip_coef = 0;     // of the importance ratio from the second time on
   bool normalize_advantages = false;
   double gamma = 0;
-  double gae_lambda = 0;  // 1: the n-step return of the paper
-  double entropy_coef = 0;
+  double gae_lambda = 0;              // 1: the n-step return of the paper
+  double entropy_coef = 0;            // at first
+  double entropy_final_fraction = 0;  // of it is left from entropy_decay_steps on, linearly until then
+  int64_t entropy_decay_steps = 0;    // agent steps; 0: entropy_coef stays
   double value_coef = 0;
   double max_grad_norm = 0;  // 0: no clipping
   double learning_rate = 0;

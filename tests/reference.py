@@ -215,6 +215,8 @@ class Settings:
     gamma: float = 0.99
     gae_lambda: float = 1.0
     entropy_coef: float = 0.01
+    entropy_decay_steps: int = 0
+    entropy_final_fraction: float = 0.2
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
     learning_rate: float = 1e-3
@@ -292,6 +294,10 @@ class A3C:
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
         if s.learning_rate_warmup:
             lr *= min(1.0, self.steps / s.learning_rate_warmup)
+        entropy_coef = s.entropy_coef
+        if s.entropy_decay_steps:
+            passed = min(1.0, self.steps / s.entropy_decay_steps)
+            entropy_coef *= 1 - passed * (1 - s.entropy_final_fraction)
         mask = np.array(valid)
         flat = {
             "observations": torch.stack(seen).flatten(0, 1),
@@ -328,7 +334,7 @@ class A3C:
                 part["target"],
                 part["mask"],
                 s.value_coef,
-                s.entropy_coef,
+                entropy_coef,
                 part["acting"] if again else None,
                 s.clip_coef,
             )

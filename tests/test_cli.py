@@ -49,6 +49,10 @@ REFUSALS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--total-steps",), ("total-steps",)),
     (("--model", "x"), ("--model", "'x'", "paper", "nature", "mlp")),
     (("--precision", "fp16"), ("--precision", "'fp16'", "fp32")),
+    (
+        ("--env-id", "CartPole-v1", "--precision", "bf16"),
+        ("precision", "'bf16'", "only paper and nature", "auto or fp32"),
+    ),
     (("--gamma", "1.5"), ("gamma", "1.5", "at most 1")),
     (("--envs-per-worker", "8", "--envs-per-update", "3"), ("envs_per_update", "3", "envs_per_worker, which is 8")),
     (("--hidden-sizes", "64", "0"), ("hidden_sizes", "(64, 0)", "1 to 65536")),

@@ -27,6 +27,7 @@ INFINITY = math.inf
 # Lowest and highest allowed value.
 INTEGERS = {
     "learning_rate_warmup": (0, 2**62),
+    "entropy_decay_steps": (0, 2**62),
     "total_steps": (1, 2**62),
     "num_workers": (0, 4096),
     "envs_per_worker": (1, 4096),
@@ -47,6 +48,7 @@ NUMBERS = {
     "gamma": (0, 1, True),
     "gae_lambda": (0, 1, True),
     "entropy_coef": (0, 1e3, True),
+    "entropy_final_fraction": (0, 1, True),
     "value_coef": (0, 1e3, True),
     "max_grad_norm": (0, INFINITY, True),
     "rmsprop_alpha": (0, 0.999999, True),
@@ -332,6 +334,8 @@ def test_lists_and_strings_of_json_become_tuples_and_paths() -> None:
             "learning_rate": st.floats(0, 1e3, exclude_min=True),
             "learning_rate_decay": st.booleans(),
             "learning_rate_warmup": st.integers(0, 2**62),
+            "entropy_decay_steps": st.integers(0, 2**62),
+            "precision": st.sampled_from(["auto", "fp32", "bf16"]),
             "observation_offset": st.just(0.0),
             "observation_scale": st.just(1.0),
             "gamma": st.floats(0, 1),

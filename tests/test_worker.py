@@ -19,6 +19,7 @@ from a3c_fast.policy import make_policy
 VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adam"},
     {"optimizer": "adam", "learning_rate_warmup": 600},
+    {"optimizer": "adam", "entropy_coef": 0.3, "entropy_decay_steps": 700, "entropy_final_fraction": 0.1},
     {"optimizer": "rmsprop", "learning_rate": 7e-4, "max_grad_norm": 40.0},
     {"optimizer": "adam", "gae_lambda": 0.95, "envs_per_update": 2},
     {"optimizer": "rmsprop", "envs_per_update": 1, "max_grad_norm": 0.0, "learning_rate_decay": False},
@@ -112,6 +113,7 @@ def test_the_worker_with_convolutions(update_epochs: int, lstm_size: int, more: 
         envs_per_update=2,
         update_epochs=update_epochs,
         lstm_size=lstm_size,
+        precision="fp32",
         **more,
     )
     stats = trainer.stats()

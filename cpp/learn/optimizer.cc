@@ -5,7 +5,7 @@
 
 namespace a3c {
 
-float clip_by_global_norm(const float* gradient, int64_t size, double max_norm, double* norm) {
+double squared_norm(const float* gradient, int64_t size) {
   // Sixteen partial sums in a fixed order: vectorizes without -ffast-math and is the same on every run. A float
   // partial sum of 42,000 squares is good to 1e-5, and an overflow shows as the infinity that it is.
   float partial[16] = {};
@@ -15,9 +15,12 @@ float clip_by_global_norm(const float* gradient, int64_t size, double max_norm, 
   double total = 0;
   for (float sum : partial) total += sum;
   for (; i < size; ++i) total += double{gradient[i]} * gradient[i];
-  *norm = std::sqrt(total);
-  if (max_norm <= 0 || *norm <= max_norm) return 1.0f;
-  return static_cast<float>(max_norm / *norm);
+  return total;
+}
+
+float clip_scale_of(double norm, double max_norm) {
+  if (max_norm <= 0 || norm <= max_norm) return 1.0f;
+  return static_cast<float>(max_norm / norm);
 }
 
 void rmsprop_update(int64_t size, const float* __restrict gradient, float clip_scale, float learning_rate, float alpha,

@@ -1,13 +1,16 @@
 // The update rules on a stretch of the flat parameter vector; pure functions of what they are given.
-// `clip_scale` multiplies the gradient first: clip_by_global_norm() of the whole gradient gives it.
+// `clip_scale` multiplies the gradient first.
 #pragma once
 
 #include <cstdint>
 
 namespace a3c {
 
-// min(1, max_norm / ||gradient||); 1 when max_norm is 0. Writes the norm. Not finite when the gradient is not.
-float clip_by_global_norm(const float* gradient, int64_t size, double max_norm, double* norm);
+// The sum of the squares. Not finite when the gradient is not.
+double squared_norm(const float* gradient, int64_t size);
+
+// What brings a gradient of this global norm to `max_norm` at most: min(1, max_norm / norm); 1 when max_norm is 0.
+float clip_scale_of(double norm, double max_norm);
 
 // Shared RMSProp, Mnih et al. 2016, equation S3 (eps inside the root):
 //   g <- alpha g + (1 - alpha) d^2;  theta <- theta - lr d / sqrt(g + eps)

@@ -4,8 +4,6 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "learn/optimizer.h"
-
 namespace a3c {
 
 SharedParams::SharedParams(int64_t size, const OptimizerConfig& optimizer)
@@ -17,26 +15,20 @@ void SharedParams::pull(float* destination) const {
   std::memcpy(destination, parameters_.data(), parameters_.size() * sizeof(float));
 }
 
-void SharedParams::push(const float* gradient, float clip_scale, double learning_rate, int worker, int num_workers) {
+SharedParams::Push SharedParams::begin_push(float clip_scale, double learning_rate) {
   const int64_t step = updates_.fetch_add(1, std::memory_order_relaxed) + 1;
-  constexpr int64_t kLine = 16;  // floats in a cache line: no worker begins inside another's
-  const int64_t start = size() * worker / num_workers / kLine * kLine;
-  update_range(start, size(), gradient, clip_scale, learning_rate, step);
-  update_range(0, start, gradient, clip_scale, learning_rate, step);
+  return {clip_scale, static_cast<float>(learning_rate),
+          adam_rates(learning_rate, optimizer_.adam_beta1, optimizer_.adam_beta2, optimizer_.eps, step)};
 }
 
-void SharedParams::update_range(int64_t begin, int64_t end, const float* gradient, float clip_scale,
-                                double learning_rate, int64_t step) {
-  if (optimizer_.kind == OptimizerKind::rmsprop) {
-    rmsprop_update(end - begin, gradient + begin, clip_scale, static_cast<float>(learning_rate),
-                   static_cast<float>(optimizer_.rmsprop_alpha), static_cast<float>(optimizer_.eps),
-                   statistics_[0].data() + begin, parameters_.data() + begin);
-  } else {
-    const AdamRates rates =
-        adam_rates(learning_rate, optimizer_.adam_beta1, optimizer_.adam_beta2, optimizer_.eps, step);
-    adam_update(end - begin, gradient + begin, clip_scale, rates, statistics_[0].data() + begin,
-                statistics_[1].data() + begin, parameters_.data() + begin);
-  }
+void SharedParams::push(const Push& push, int64_t offset, int64_t count, const float* gradient) {
+  float* parameters = parameters_.data() + offset;
+  if (optimizer_.kind == OptimizerKind::rmsprop)
+    rmsprop_update(count, gradient, push.clip_scale, push.learning_rate, static_cast<float>(optimizer_.rmsprop_alpha),
+                   static_cast<float>(optimizer_.eps), statistics_[0].data() + offset, parameters);
+  else
+    adam_update(count, gradient, push.clip_scale, push.adam, statistics_[0].data() + offset,
+                statistics_[1].data() + offset, parameters);
 }
 
 std::vector<const char*> SharedParams::statistic_names() const {

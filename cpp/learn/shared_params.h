@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config.h"
+#include "learn/optimizer.h"
 
 namespace a3c {
 
@@ -23,9 +24,16 @@ class SharedParams {
   // theta' <- theta. Any thread, any time.
   void pull(float* destination) const;
 
-  // One optimizer step with a gradient of our own. Any thread, any time. The pass over the vector begins at a place
-  // of the worker's own and wraps around: two workers in lockstep over the same cache lines take 3.5 ms, not 0.1.
-  void push(const float* gradient, float clip_scale, double learning_rate, int worker, int num_workers);
+  // One optimizer step with a gradient of our own, which comes in pieces: begin_push() counts it, and push() applies
+  // what belongs to the elements from `offset` on. Any thread, any time. Each worker should begin at a place of its
+  // own: two in lockstep over the same cache lines take 3.5 ms, not 0.1.
+  struct Push {
+    float clip_scale;  // multiplies the gradient
+    float learning_rate;
+    AdamRates adam;
+  };
+  Push begin_push(float clip_scale, double learning_rate);
+  void push(const Push& push, int64_t offset, int64_t count, const float* gradient);
 
   int64_t updates() const { return updates_.load(std::memory_order_relaxed); }
 
@@ -37,9 +45,6 @@ class SharedParams {
   void load(const float* parameters, const std::vector<const float*>& statistics, int64_t updates);
 
  private:
-  void update_range(int64_t begin, int64_t end, const float* gradient, float clip_scale, double learning_rate,
-                    int64_t step);
-
   const OptimizerConfig optimizer_;
   std::vector<float> parameters_;               // racy on purpose, because Hogwild
   std::vector<std::vector<float>> statistics_;  // racy on purpose, because Hogwild: {g} of RMSProp or {m, v} of Adam

@@ -1,6 +1,10 @@
 #include "model/network.h"
 
+#include <stdexcept>
+
+#include "learn/optimizer.h"
 #include "model/kernels/conv_net.h"
+#include "model/kernels/dispatch.h"
 #include "model/replica.h"
 
 namespace a3c {
@@ -14,7 +18,6 @@ class AutogradNetwork final : public Network {
 
   int64_t size() const override { return replica_.size(); }
   float* parameters() override { return replica_.parameters(); }
-  const float* gradients() const override { return replica_.gradients(); }
   void parameters_changed() override {}
   Recurrence& recurrence() override { return recurrence_; }
 
@@ -33,6 +36,11 @@ class AutogradNetwork final : public Network {
                          const float* d_values) override {
     replica_.compute_gradients(observations, samples, count, sequences(samples, count), d_logits, d_values);
     lap(clock_, kAutogradBackward);
+  }
+
+  double squared_gradient_norm() const override { return squared_norm(replica_.gradients(), replica_.size()); }
+  void read_gradients(double from, GradientReader& reader) override {
+    read_whole_gradient(replica_.gradients(), replica_.size(), from, reader);
   }
 
  private:
@@ -56,11 +64,31 @@ class AutogradNetwork final : public Network {
   std::vector<float> state_;     // of its environments, before the first step
 };
 
+// Null: LibTorch.
+const kernels::ConvNetKernels* kernels_for(const ModelConfig& config) {
+  if (ConvNet::supports(config)) return best_kernels(config.precision);
+  if (config.precision == Precision::bf16)
+    throw std::invalid_argument("only paper and nature on observations [4, 84, 84] compute in bf16");
+  return nullptr;
+}
+
 }  // namespace
 
+void read_whole_gradient(const float* gradient, int64_t size, double from, GradientReader& reader) {
+  constexpr int64_t kLine = 16;  // floats in a cache line: no worker begins inside another's
+  const int64_t begin = static_cast<int64_t>(static_cast<double>(size) * from) / kLine * kLine;
+  reader.read(begin, size - begin, gradient + begin);
+  if (begin > 0) reader.read(0, begin, gradient);
+}
+
+const char* network_isa(const ModelConfig& config) {
+  const kernels::ConvNetKernels* kernels = kernels_for(config);
+  return kernels ? kernels->isa : "libtorch";
+}
+
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock) {
-  const kernels::ConvNetKernels* kernels = best_kernels();
-  if (!kernels || !ConvNet::supports(config)) return std::make_unique<AutogradNetwork>(config, t_max, num_envs, clock);
+  const kernels::ConvNetKernels* kernels = kernels_for(config);
+  if (!kernels) return std::make_unique<AutogradNetwork>(config, t_max, num_envs, clock);
   const Replica layout(config);
   return std::make_unique<ConvNet>(config, layout.parameter_specs(), layout.size(), t_max, num_envs, *kernels, clock);
 }

@@ -14,13 +14,21 @@
 
 namespace a3c {
 
+// What takes the pieces of a gradient.
+class GradientReader {
+ public:
+  virtual void read(int64_t offset, int64_t count, const float* gradient) = 0;
+
+ protected:
+  ~GradientReader() = default;
+};
+
 class Network {
  public:
   virtual ~Network() = default;
 
-  virtual int64_t size() const = 0;            // of the flat vectors, padding included
-  virtual float* parameters() = 0;             // [size]; parameters_changed() must follow a write
-  virtual const float* gradients() const = 0;  // [size], of the last compute_gradients()
+  virtual int64_t size() const = 0;  // of the flat vectors, padding included
+  virtual float* parameters() = 0;   // [size]; parameters_changed() must follow a write
   virtual void parameters_changed() = 0;
 
   // The policy and value of step t in [0, t_max] for all environments of the rollout, whose steps go up from 0.
@@ -35,11 +43,17 @@ class Network {
   virtual void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits,
                         float* values) = 0;
 
-  // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for samples that act() or evaluate() has just gone
+  // d(loss)/d(parameters) from d(loss)/d(outputs), for samples that act() or evaluate() has just gone
   // through; truncated there, where the rollout begins. observations [t_max][num_envs][...]; samples [count], d_logits
   // [count][num_actions], d_values [count].
   virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
                                  const float* d_values) = 0;
+
+  // Of the last compute_gradients(): the squared global norm, and the gradients themselves, in pieces that cover the
+  // flat vector once. They need not all exist at once: most of them are one product of two thin matrices. The first
+  // piece lies near the share `from` in [0, 1) of the vector.
+  virtual double squared_gradient_norm() const = 0;
+  virtual void read_gradients(double from, GradientReader& reader) = 0;
 
   // The LSTM's memory, with state_size 0 where there is none; the worker carries it from rollout to rollout.
   virtual Recurrence& recurrence() = 0;
@@ -48,5 +62,12 @@ class Network {
 // The fastest implementation for this model on this CPU; the environment variable A3C_FAST_ISA chooses another. It
 // laps `clock`, which must outlive it, at the end of each of its stages.
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock);
+
+// Gives `reader` a gradient that lies in memory.
+void read_whole_gradient(const float* gradient, int64_t size, double from, GradientReader& reader);
+
+// The name of the kernels that it takes, as A3C_FAST_ISA has it. Throws std::invalid_argument when neither this network
+// nor this CPU has any of `config.precision`.
+const char* network_isa(const ModelConfig& config);
 
 }  // namespace a3c

@@ -200,6 +200,7 @@ Stats Engine::stats() const {
   stats.updates = shared.params.updates();
   stats.skipped_updates = shared.skipped_updates.load();
   stats.learning_rate = shared.learning_rate();
+  stats.entropy_coef = shared.entropy_coef();
   const EpisodeLog::Summary episodes = shared.episodes.summary();
   stats.episodes = episodes.episodes;
   stats.mean_return_100 = episodes.mean_return_100;

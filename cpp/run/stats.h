@@ -70,7 +70,7 @@ struct Stats {
   int64_t episodes = 0;
   double mean_return_100 = 0, mean_length_100 = 0, mean_return_20 = 0;  // NaN before the first episode
   double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;   // NaN before the first update
-  double learning_rate = 0;
+  double learning_rate = 0, entropy_coef = 0;
 };
 
 }  // namespace a3c

@@ -151,6 +151,20 @@ void gather(const std::vector<T>& from, const int64_t* samples, int64_t count, i
   for (int64_t i = 0; i < count; ++i) std::copy_n(&from[samples[i] * width], width, &to[i * width]);
 }
 
+// theta <- one optimizer step, piece by piece.
+struct Pusher final : GradientReader {
+  Pusher(SharedParams& params, const SharedParams::Push& push, StageClock& clock)
+      : params(params), push(push), clock(clock) {}
+  void read(int64_t offset, int64_t count, const float* gradient) override {
+    params.push(push, offset, count, gradient);
+    lap(clock, kPush);
+  }
+
+  SharedParams& params;
+  const SharedParams::Push push;
+  StageClock& clock;
+};
+
 // One Hogwild update from some samples of the rollout. The first time the gradient is taken at theta', the parameters
 // that acted, and applied to theta as it is by now. When the rollout is learned from again, theta' becomes theta again
 // before each update, and the importance ratio makes up for the actions that another policy chose.
@@ -173,7 +187,7 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
 
-  const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(config.entropy_coef),
+  const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(shared.entropy_coef()),
                         static_cast<float>(config.clip_coef)};
   const LossTerms terms =
       actor_critic_loss(count, rollout.num_actions, batch.logits.data(), again ? batch.acting_logits.data() : nullptr,
@@ -184,9 +198,7 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
   if (terms.valid == 0) return;
   worker.network->compute_gradients(rollout.observations.data(), samples, count, batch.d_logits.data(),
                                     batch.d_values.data());
-  double norm = 0;
-  const float clip_scale =
-      clip_by_global_norm(worker.network->gradients(), worker.network->size(), config.max_grad_norm, &norm);
+  const double norm = std::sqrt(worker.network->squared_gradient_norm());
   lap(worker.clock, kClip);
   if (!std::isfinite(norm)) {
     shared.skipped_updates.fetch_add(1, std::memory_order_relaxed);
@@ -196,9 +208,11 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     return;
   }
   worker.skipped_in_a_row = 0;
-  shared.params.push(worker.network->gradients(), clip_scale, shared.learning_rate(), worker.index, shared.num_workers);
+  Pusher pusher{shared.params,
+                shared.params.begin_push(clip_scale_of(norm, config.max_grad_norm), shared.learning_rate()),
+                worker.clock};
+  worker.network->read_gradients(static_cast<double>(worker.index) / shared.num_workers, pusher);
   worker.updates.add(terms, norm);
-  lap(worker.clock, kPush);
 }
 
 }  // namespace
@@ -209,6 +223,13 @@ double Shared::learning_rate() const {
   if (config.learning_rate_warmup > 0) factor = std::min(1.0, done / static_cast<double>(config.learning_rate_warmup));
   if (config.learning_rate_decay) factor *= std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
   return config.learning_rate * factor;
+}
+
+double Shared::entropy_coef() const {
+  if (config.entropy_decay_steps == 0) return config.entropy_coef;
+  const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
+  const double passed = std::min(1.0, done / static_cast<double>(config.entropy_decay_steps));
+  return config.entropy_coef * (1.0 - passed * (1.0 - config.entropy_final_fraction));
 }
 
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)

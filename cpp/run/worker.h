@@ -24,6 +24,8 @@ struct Shared {
 
   // The linear schedule: learning_rate * min(1, steps / warmup) * (1 - steps / total_steps), at least 0.
   double learning_rate() const;
+  // From entropy_coef linearly to entropy_final_fraction of it at entropy_decay_steps.
+  double entropy_coef() const;
 
   const TrainConfig config;                 // constant
   const int num_workers;                    // constant

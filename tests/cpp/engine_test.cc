@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -494,6 +495,22 @@ TEST(the_intra_op_threads_of_torch_are_restored) {
   CHECK_EQUAL(torch_threads(), 1);
   engine.reset();
   CHECK_EQUAL(torch_threads(), 3);
+}
+
+// Those of elements without a gradient would stay denormal for ever, and a push takes ten times as long with them.
+TEST(workers_flush_denormal_statistics) {
+  TrainConfig config = small_config();
+  config.optimizer = adam_config();
+  const auto engine = make_engine(fake_clients(2), config);
+  const std::vector<float> tiny(static_cast<size_t>(engine->num_parameters()), 1e-40f);
+  engine->load(parameters(*engine).data(), {tiny.data(), tiny.data()}, 0, 0, 0);
+  run_until(*engine, 200);
+  std::vector<float> moment(tiny.size());
+  for (const size_t index : {0, 1}) {
+    engine->read_statistic(index, moment.data());
+    CHECK(std::count(moment.begin(), moment.end(), 0.0f) > 0);
+    for (const float value : moment) CHECK(value == 0 || std::isnormal(value));
+  }
 }
 
 TEST(runs_in_pieces_equal_one_run_of_one_worker) {

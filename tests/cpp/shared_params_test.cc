@@ -10,6 +10,7 @@
 #include "check.h"
 #include "configs.h"
 #include "learn/optimizer.h"
+#include "model/network.h"
 
 namespace a3c {
 namespace {
@@ -30,6 +31,19 @@ std::vector<float> ramp(size_t size, float scale) {
   std::vector<float> values(size);
   for (size_t i = 0; i < size; ++i) values[i] = scale * (1 + static_cast<float>(i % 13));
   return values;
+}
+
+// A push in pieces, from a worker's own place on.
+void push_whole(SharedParams& params, const std::vector<float>& gradient, float clip_scale, double learning_rate,
+                int worker = 0, int num_workers = 1) {
+  struct Reader final : GradientReader {
+    Reader(SharedParams& params, const SharedParams::Push& push) : params(params), push(push) {}
+    void read(int64_t offset, int64_t count, const float* piece) override { params.push(push, offset, count, piece); }
+    SharedParams& params;
+    const SharedParams::Push push;
+  };
+  Reader reader(params, params.begin_push(clip_scale, learning_rate));
+  read_whole_gradient(gradient.data(), params.size(), static_cast<double>(worker) / num_workers, reader);
 }
 
 TEST(it_begins_at_0_and_pulls_what_was_loaded) {
@@ -54,7 +68,7 @@ TEST(a_push_from_any_place_updates_every_parameter_once) {
         const std::vector<float> gradient = ramp(size, 0.3f);
         std::vector<float> theta = ramp(size, 1.0f), mean_square = ramp(size, 0.2f);
         params.load(theta.data(), {mean_square.data()}, 0);
-        params.push(gradient.data(), 0.5f, 1e-2, worker, num_workers);
+        push_whole(params, gradient, 0.5f, 1e-2, worker, num_workers);
         rmsprop_update(static_cast<int64_t>(size), gradient.data(), 0.5f, 1e-2f, 0.99f, 0.1f, mean_square.data(),
                        theta.data());
         const std::vector<float> result = pulled(params), result_square = statistic(params, 0);
@@ -72,7 +86,7 @@ TEST(adam_counts_the_updates_of_all_workers) {
   std::vector<float> theta(50), m(50), v(50);
   for (int step = 1; step <= 6; ++step) {
     const std::vector<float> gradient = ramp(50, 0.1f * static_cast<float>(step));
-    params.push(gradient.data(), 1.0f, 1e-2, step % 3, 3);
+    push_whole(params, gradient, 1.0f, 1e-2, step % 3, 3);
     adam_update(50, gradient.data(), 1.0f, adam_rates(1e-2, 0.9, 0.999, 1e-5, step), m.data(), v.data(), theta.data());
   }
   CHECK_EQUAL(params.updates(), 6);
@@ -86,7 +100,7 @@ TEST(adam_goes_on_from_the_count_that_was_loaded) {
   const std::vector<float> gradient = ramp(20, 0.5f), zero(20);
   SharedParams params(20, adam_config());
   params.load(zero.data(), {zero.data(), zero.data()}, 99);
-  params.push(gradient.data(), 1.0f, 1e-2, 0, 1);
+  push_whole(params, gradient, 1.0f, 1e-2);
   std::vector<float> theta(20), m(20), v(20);
   adam_update(20, gradient.data(), 1.0f, adam_rates(1e-2, 0.9, 0.999, 1e-5, 100), m.data(), v.data(), theta.data());
   for (size_t i = 0; i < 20; ++i) CHECK_CLOSE(pulled(params)[i], theta[i], 1e-6);
@@ -122,7 +136,7 @@ TEST(many_threads_push_and_pull_at_once) {
   std::vector<std::thread> pushers, pullers;
   for (int worker = 0; worker < kPushers; ++worker)
     pushers.emplace_back([&, worker] {
-      for (int i = 0; i < kPushes; ++i) params.push(one.data(), 1.0f, 1.0, worker, kPushers);
+      for (int i = 0; i < kPushes; ++i) push_whole(params, one, 1.0f, 1.0, worker, kPushers);
     });
   for (int i = 0; i < kPullers; ++i)
     pullers.emplace_back([&] {

@@ -185,8 +185,8 @@ TEST(an_update_is_its_parts_in_order) {
     std::vector<int64_t> samples(kSize);
     std::iota(samples.begin(), samples.end(), 0);
     replica.compute_gradients(observations.data(), samples.data(), kSize, {}, d_logits.data(), d_values.data());
-    double norm = 0;
-    const float scale = clip_by_global_norm(replica.gradients(), replica.size(), config.max_grad_norm, &norm);
+    const double norm = std::sqrt(squared_norm(replica.gradients(), replica.size()));
+    const float scale = clip_scale_of(norm, config.max_grad_norm);
     std::vector<float> theta = run.initial, mean_square(theta.size());
     rmsprop_update(replica.size(), replica.gradients(), scale, 1e-2f, 0.99f, 0.1f, mean_square.data(), theta.data());
 
@@ -391,6 +391,24 @@ TEST(the_learning_rate_rises_from_0_first) {
   CHECK_CLOSE(both.shared.learning_rate(), 0.25 * 0.95e-2, 1e-12);
   both.shared.steps = 900;
   CHECK_CLOSE(both.shared.learning_rate(), 0.1e-2, 1e-12);
+}
+
+TEST(the_entropy_coefficient_falls_to_a_fraction_of_itself) {
+  TrainConfig config = small_config();
+  config.entropy_coef = 0.02;
+  config.entropy_final_fraction = 0.25;
+  Run constant(config, 2, pays_by_parity);
+  constant.shared.steps = 900;
+  CHECK_CLOSE(constant.shared.entropy_coef(), 0.02, 1e-12);
+  config.entropy_decay_steps = 1000;
+  Run run(config, 2, pays_by_parity);
+  CHECK_CLOSE(run.shared.entropy_coef(), 0.02, 1e-12);
+  run.shared.steps = 400;
+  CHECK_CLOSE(run.shared.entropy_coef(), 0.014, 1e-12);
+  for (const int64_t steps : {1000, 5000}) {
+    run.shared.steps = steps;
+    CHECK_CLOSE(run.shared.entropy_coef(), 0.005, 1e-12);
+  }
 }
 
 TEST(the_same_seed_gives_the_same_parameters_to_the_last_bit) {

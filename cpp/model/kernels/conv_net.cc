@@ -8,16 +8,9 @@
 #include <new>
 #include <stdexcept>
 
-namespace a3c {
-namespace kernels {
-namespace avx2 {
-extern const ConvNetKernels kernels;
-}
-namespace avx512 {
-extern const ConvNetKernels kernels;
-}
-}  // namespace kernels
+#include "learn/optimizer.h"
 
+namespace a3c {
 namespace {
 
 constexpr size_t kAlignment = 64;
@@ -33,28 +26,7 @@ const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::st
   throw std::invalid_argument("the layout has no " + name);
 }
 
-bool has(const char* isa) {
-#if defined(__x86_64__)
-  if (!std::strcmp(isa, "avx2")) return __builtin_cpu_supports("x86-64-v3");
-  if (!std::strcmp(isa, "avx512")) return __builtin_cpu_supports("x86-64-v4");
-#endif
-  return !std::strcmp(isa, "libtorch");
-}
-
 }  // namespace
-
-const kernels::ConvNetKernels* best_kernels() {
-  const char* chosen = std::getenv("A3C_FAST_ISA");
-  std::string isa = chosen ? chosen : has("avx512") ? "avx512" : has("avx2") ? "avx2" : "libtorch";
-  if (isa != "avx512" && isa != "avx2" && isa != "libtorch")
-    throw std::runtime_error("A3C_FAST_ISA is '" + isa + "', but it must be avx512, avx2 or libtorch");
-  if (!has(isa.c_str())) throw std::runtime_error("A3C_FAST_ISA is " + isa + ", which this CPU does not have");
-#if defined(__x86_64__)
-  if (isa == "avx512") return &kernels::avx512::kernels;
-  if (isa == "avx2") return &kernels::avx2::kernels;
-#endif
-  return nullptr;
-}
 
 bool ConvNet::supports(const ModelConfig& config) {
   return config.kind != ModelKind::mlp && config.observation_type == ObservationType::uint8 &&
@@ -67,10 +39,8 @@ void ConvNet::Free::operator()(void* memory) const {
 
 // Zeros, in huge pages where they fill some and the system has them: the backward pass walks down the columns of the
 // fully connected layer's weights, whose rows are 10 KB apart.
-template <typename T>
-T* ConvNet::allocate(int64_t count) {
+void* ConvNet::allocate_bytes(size_t bytes) {
   constexpr size_t kHugePage = size_t{2} << 20;
-  auto bytes = static_cast<size_t>(count) * sizeof(T);
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   bytes = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, bytes);
@@ -80,7 +50,7 @@ T* ConvNet::allocate(int64_t count) {
   if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
   std::memset(memory, 0, bytes);
-  return static_cast<T*>(memory);
+  return memory;
 }
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
@@ -104,14 +74,12 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
     const std::string name = "conv" + std::to_string(i + 1);
     add_layer(find(specs, name + ".weight"), find(specs, name + ".bias"), factors[i]);
   }
-  link_layers();
   state_.layers[0].weight_scale = static_cast<float>(config.observation_scale / 255);
   state_.scaled_offset = static_cast<float>(config.observation_scale * config.observation_offset);
   state_.first_bias = allocate<float>(state_.layers[0].out_channels);
 
   const kernels::ConvLayer& last = state_.layers[state_.num_layers - 1];
   state_.features = static_cast<int>(last.activation_size);
-  state_.slice = paper ? 144 : 224;  // of 2592 or 3136
   state_.hidden = static_cast<int>(find(specs, "fc1.bias").shape[0]);
   state_.fc_weight = find(specs, "fc1.weight").offset;
   state_.fc_bias = find(specs, "fc1.bias").offset;
@@ -125,6 +93,19 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.value_bias = find(specs, "value_head.bias").offset;
 
   const int64_t slots = int64_t{t_max + 1} * num_envs;
+  state_.cells = allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
+  state_.current_hidden = allocate<float>(int64_t{batch_ + 16} * state_.hidden);
+  state_.hidden_activations = allocate<float>(slots * state_.hidden);
+  state_.hidden_gradient = allocate<float>(slots * state_.hidden);
+  if (kernels.in_bf16)
+    lay_out_bf16(slots);
+  else
+    lay_out_fp32(slots);
+}
+
+void ConvNet::lay_out_fp32(int64_t slots) {
+  for (int i = 0; i < state_.num_layers; ++i) lay_out_tiles(i);
+  link_layers();
   int64_t tile_inputs = 0, tile_outputs = 0;
   for (int i = 0; i < state_.num_layers; ++i) {
     const kernels::ConvLayer& layer = state_.layers[i];
@@ -133,14 +114,10 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
     tile_inputs = std::max(tile_inputs, layer.points * layer.input_stride);
     tile_outputs = std::max(tile_outputs, layer.points * layer.output_stride);
   }
-  state_.cells = allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
   state_.tile_inputs = allocate<float>(tile_inputs);
   state_.tile_outputs = allocate<float>(tile_outputs);
-  state_.current_hidden = allocate<float>(int64_t{batch_} * state_.hidden);
-  state_.hidden_activations = allocate<float>(slots * state_.hidden);
   state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
-  state_.hidden_gradient = allocate<float>(slots * state_.hidden);
-  const int64_t samples = int64_t{t_max} * num_envs;
+  state_.slice = state_.num_layers == 2 ? 144 : 224;  // of 2592 or 3136
   state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
   state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock);
   state_.active_samples_count = allocate<int32_t>(state_.hidden);
@@ -148,9 +125,9 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   state_.active_feature_values = allocate<float>(int64_t{batch_} * state_.features + 1);
   state_.active_features_count = allocate<int32_t>(int64_t{batch_} * state_.features / state_.slice);
   const int unit_blocks = state_.hidden / kernels::kUnitBlock;
-  state_.active_units = allocate<int32_t>(samples * state_.hidden + 1);
-  state_.active_values = allocate<float>(samples * state_.hidden + 1);
-  state_.active_units_count = allocate<int32_t>(samples * unit_blocks);
+  state_.active_units = allocate<int32_t>(slots * state_.hidden + 1);
+  state_.active_values = allocate<float>(slots * state_.hidden + 1);
+  state_.active_units_count = allocate<int32_t>(slots * unit_blocks);
   state_.panel = allocate<float>(int64_t{kernels::kSampleBlock} * 128);
   state_.block = kBlock;
   state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
@@ -195,6 +172,27 @@ void ConvNet::compute_gradients(const void* observations, const int64_t* samples
   kernels_.torso_backward(state_, static_cast<const uint8_t*>(observations), samples, count);
 }
 
+double ConvNet::squared_gradient_norm() const {
+  if (!kernels_.in_bf16) return squared_norm(state_.gradients, state_.size);
+  const int64_t end = state_.fc_weight + int64_t{state_.hidden} * state_.features;
+  return squared_norm(state_.gradients, state_.fc_weight) + state_.bf16.dense_squared_norm +
+         squared_norm(state_.gradients + end, state_.size - end);
+}
+
+void ConvNet::read_gradients(double from, GradientReader& reader) {
+  if (!kernels_.in_bf16) return read_whole_gradient(state_.gradients, state_.size, from, reader);
+  const int panels = state_.hidden / kernels::kBf16Panel;
+  const int64_t panel_size = int64_t{kernels::kBf16Panel} * state_.features;
+  for (int i = 0; i < panels; ++i) {
+    const int panel = (i + static_cast<int>(from * panels)) % panels;
+    const float* gradient = kernels_.dense_weight_gradient(state_, panel * kernels::kBf16Panel);
+    reader.read(state_.fc_weight + panel * panel_size, panel_size, gradient);
+  }
+  const int64_t end = state_.fc_weight + panels * panel_size;
+  reader.read(0, state_.fc_weight, state_.gradients);
+  reader.read(end, state_.size - end, state_.gradients + end);
+}
+
 // The hidden units of an update's samples, in their order.
 const float* ConvNet::gather_hidden(const int64_t* samples, int64_t count) {
   for (int64_t i = 0; i < count; ++i)
@@ -234,7 +232,11 @@ void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, 
     const int x = tap % layer.kernel * factor + cell % factor;
     layer.weight_map[k] = (y * full_kernel + x) * full_channels + channel;
   }
+}
 
+// The tiles of minimal filtering, see winograd.inc.
+void ConvNet::lay_out_tiles(int index) {
+  kernels::ConvLayer& layer = state_.layers[index];
   constexpr int kTiles[] = {5, 3, 4};  // divides 20, divides 9, leaves 1 of 8 beyond 7
   const int tile = kTiles[index];
   const int tiles_across = (layer.out_width + tile - 1) / tile;

@@ -24,26 +24,35 @@ class ConvNet final : public Network {
   // `paper` and `nature` on uint8 observations [4, 84, 84].
   static bool supports(const ModelConfig& config);
 
-  // `specs`: the layout of the flat vectors, Replica's. `kernels`: of this CPU, see best_kernels().
+  // `specs`: the layout of the flat vectors, Replica's. `kernels`: of this CPU, see dispatch.h.
   ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max, int num_envs,
           const kernels::ConvNetKernels& kernels, StageClock& clock);
 
   int64_t size() const override { return state_.size; }
   float* parameters() override { return parameters_; }
-  const float* gradients() const override { return state_.gradients; }
   void parameters_changed() override { kernels_.load(state_); }
   Recurrence& recurrence() override { return lstm_ ? lstm_->recurrence() : no_recurrence_; }
   void act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) override;
   void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) override;
   void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
                          const float* d_values) override;
+  double squared_gradient_norm() const override;
+  void read_gradients(double from, GradientReader& reader) override;
 
  private:
   const float* gather_hidden(const int64_t* samples, int64_t count);
   void add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor);
+  void lay_out_fp32(int64_t slots);
+  void lay_out_tiles(int index);
   void link_layers();
+  void lay_out_bf16(int64_t slots);  // with what follows in bf16_layout.cc
+  void place_outputs(int index);
+  void place_weights(int index);
+  void* allocate_bytes(size_t bytes);
   template <typename T>
-  T* allocate(int64_t count);
+  T* allocate(int64_t count) {
+    return static_cast<T*>(allocate_bytes(static_cast<size_t>(count) * sizeof(T)));
+  }
 
   const kernels::ConvNetKernels& kernels_;
   std::unique_ptr<LstmHeads> lstm_;  // null: the heads are the kernels'
@@ -60,9 +69,5 @@ class ConvNet final : public Network {
   };
   std::vector<std::unique_ptr<void, Free>> memory_;
 };
-
-// The kernels for this CPU, by name: "avx512", "avx2", or null for "libtorch" and for CPUs without either. The
-// environment variable A3C_FAST_ISA chooses; throws std::runtime_error when it names what this CPU does not have.
-const kernels::ConvNetKernels* best_kernels();
 
 }  // namespace a3c

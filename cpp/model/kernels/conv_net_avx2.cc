@@ -7,5 +7,6 @@
 #include "model/kernels/conv_net_state.h"
 
 #define A3C_ISA avx2
+#define A3C_ISA_NAME "avx2"
 #define A3C_VECTOR_BYTES 32
 #include "model/kernels/conv_net_kernels.inc"

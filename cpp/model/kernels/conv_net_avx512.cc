@@ -7,5 +7,6 @@
 #include "model/kernels/conv_net_state.h"
 
 #define A3C_ISA avx512
+#define A3C_ISA_NAME "avx512"
 #define A3C_VECTOR_BYTES 64
 #include "model/kernels/conv_net_kernels.inc"

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "model/kernels/bf16_state.h"
 #include "stages.h"
 
 namespace a3c::kernels {
@@ -50,10 +51,11 @@ struct ConvNetState {
   float* gradients;         // flat
   int64_t size;             // of both
 
-  int group;                       // samples that pass through the convolutions together, at most
-  uint8_t* cells;                  // [layers[0].group][21][21][64]: observations after space-to-depth
-  float* tile_inputs;              // V of one layer and group, [points][tiles of the group][channels]
-  float* tile_outputs;             // M likewise, [points][tiles of the group][out_channels]
+  uint8_t* cells;       // [layers[0].group][21][21][64]: observations after space-to-depth
+  Bf16State bf16;       // all but null where the kernels compute in float32, as what follows is where they do not
+  int group;            // samples that pass through the convolutions together, at most
+  float* tile_inputs;   // V of one layer and group, [points][tiles of the group][channels]
+  float* tile_outputs;  // M likewise, [points][tiles of the group][out_channels]
   float* current[kMaxLayers];      // [group][activation_size], of the last layer [batch][...]: of the samples at hand
   float* activations[kMaxLayers];  // [t_max + 1][num_envs][activation_size]: of the whole rollout
   float* current_hidden;           // [batch][hidden]
@@ -76,6 +78,8 @@ struct ConvNetState {
 
 // The operations, for one instruction set.
 struct ConvNetKernels {
+  const char* isa;  // as A3C_FAST_ISA has it
+  bool in_bf16;
   void (*load)(ConvNetState&);
   // Images to hidden units, net.current_hidden, and to logits and values. An LSTM takes the place of the heads.
   void (*torso_forward)(ConvNetState&, int count, const uint8_t* const* images, const int64_t* slots);
@@ -84,6 +88,11 @@ struct ConvNetKernels {
   void (*heads_backward)(ConvNetState&, const int64_t* samples, int64_t count, const float* d_logits,
                          const float* d_values);
   void (*torso_backward)(ConvNetState&, const uint8_t* observations, const int64_t* samples, int64_t count);
+  // The gradient of the fully connected layer's weights, of units `first` .. first + kBf16Panel - 1: [kBf16Panel]
+  // [features], until the next call. Null for kernels in float32, which write it with all others.
+  const float* (*dense_weight_gradient)(ConvNetState&, int first);
+  // The product of bfloat16 matrices on which the rest of those kernels stands; null for those in float32.
+  void (*multiply_bf16)(const Bf16Product&, int rows, int tiles);
 };
 
 }  // namespace a3c::kernels

@@ -1,0 +1,15 @@
+// Which kernels run on this CPU.
+#pragma once
+
+#include "config.h"
+#include "model/kernels/conv_net_state.h"
+
+namespace a3c {
+
+// The kernels for this CPU, or null for LibTorch's autograd, which needs none. `automatic` is bfloat16 where AMX
+// multiplies it, and float32 elsewhere. The environment variable A3C_FAST_ISA names others: "amx" and "avx512_bf16"
+// compute in bfloat16, "avx512", "avx2" and "libtorch" in float32. Throws std::runtime_error when it names what there
+// is not or what has another precision, std::invalid_argument when this CPU has none of this precision.
+const kernels::ConvNetKernels* best_kernels(Precision precision);
+
+}  // namespace a3c
