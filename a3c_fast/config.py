@@ -55,7 +55,8 @@ class Config:
     envs_per_worker: int = _BY_FAMILY
     """Environments that a worker steps together (K); 1 is the A3C of the paper."""
     envs_per_update: int = _BY_FAMILY
-    """Environments whose samples make one update of the shared parameters; divides `envs_per_worker`."""
+    """Environments whose samples make one update of the shared parameters; divides `envs_per_worker`, and is less by
+    default where the default does not."""
     t_max: int = _BY_FAMILY
     """Steps of each environment in a rollout."""
     update_epochs: int = _BY_FAMILY
@@ -145,6 +146,8 @@ class Config:
         defaults = {**FAMILY_DEFAULTS[family], **PRESETS[self.preset]}
         if self.update_epochs == 1 and defaults["update_epochs"] > 1:
             defaults |= LEARNED_FROM_ONCE[family]
+        if isinstance(self.envs_per_worker, int) and self.envs_per_worker > 0:
+            defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], self.envs_per_worker)
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from a3c_fast import _core
 from a3c_fast.config import Config
 from a3c_fast.errors import ConfigError
@@ -55,12 +57,13 @@ def model_config(c: Config, layout: tuple[tuple[int, ...], str, int]) -> _core.M
     )
 
 
-def kernels_of(c: Config, model: _core.ModelConfig) -> str:
+def kernels_of(c: Config, layout: tuple[tuple[int, ...], str, int]) -> str:
     """The name of the kernels that this network runs on, as A3C_FAST_ISA has it.
 
     Raises `ConfigError` when there are none of `c.precision`.
     """
+    unmeasured = dataclasses.replace(c, observation_offset=0.0, observation_scale=1.0)
     try:
-        return _core.network_isa(model)
+        return _core.network_isa(model_config(unmeasured, layout))
     except ValueError as error:
         raise ConfigError("precision", c.precision, f"{error}: it must be auto or fp32") from error

@@ -67,7 +67,7 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 }
 
 # What they are where each rollout is learned from once, `update_epochs` 1. On Atari these are
-# the ones of docs/tuning.md, "Observations of unit scale", with which Pong was learned furthest.
+# the ones of docs/tuning.md, "Observations of unit scale" and "An entropy coefficient that falls".
 LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
         "envs_per_worker": 16,

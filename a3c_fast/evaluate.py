@@ -155,13 +155,13 @@ class _Module:
         self.policy = policy
         self.state = policy.initial_state(num_envs)
 
-    def act(self, observations: npt.NDArray[Any], starts: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
+    def act(self, observations: npt.NDArray[Any], starts: npt.NDArray[np.uint8]) -> tuple[Any, None]:
         import torch
 
         with torch.inference_mode():
             self.state[torch.from_numpy(starts.astype(bool))] = 0
-            logits, values, self.state = self.policy.step(torch.from_numpy(observations), self.state)
-        return logits.numpy(), values.numpy()
+            logits, _, self.state = self.policy.step(torch.from_numpy(observations), self.state)
+        return logits.float().numpy(), None
 
 
 def _network(policy: ActorCritic, config: Config, num_envs: int) -> Network | _Module:
@@ -169,18 +169,23 @@ def _network(policy: ActorCritic, config: Config, num_envs: int) -> Network | _M
     import dataclasses
 
     from a3c_fast import _core, envs
-    from a3c_fast.core_config import model_config
+    from a3c_fast.core_config import kernels_of, model_config
+    from a3c_fast.errors import ConfigError
     from a3c_fast.policy import ActorCritic, to_flat
 
     if type(policy) is not ActorCritic:
         return _Module(policy, num_envs)
+    environment = envs.observation_layout(config)
     measured = dataclasses.replace(
         config,
-        precision="auto",
-        observation_offset=policy.observation_offset,
-        observation_scale=policy.observation_scale,
+        observation_offset=float(policy.observation_offset),
+        observation_scale=float(policy.observation_scale),
     )
-    model = model_config(measured, envs.observation_layout(config))
+    try:
+        kernels_of(measured, environment)
+    except ConfigError:  # trained in bfloat16, and played where there is none
+        measured = dataclasses.replace(measured, precision="auto")
+    model = model_config(measured, environment)
     layout = _core.Replica(model)
     named = {name: value.numpy() for name, value in policy.state_dict().items()}
     network = _core.Network(model, num_envs)
@@ -193,6 +198,8 @@ def _choose_actions(half: _Half, random: np.random.Generator | None) -> npt.NDAr
     import numpy as np
 
     logits, _ = half.network.act(half.observations, np.array(half.starts, np.uint8))
+    if not np.isfinite(logits).all():
+        raise RuntimeError("the policy's logits are not finite: its parameters have blown up")
     if random is not None:
         logits = logits + random.gumbel(size=logits.shape)  # whose largest is a sample of softmax(logits)
     return np.asarray(logits.argmax(-1), np.int32)

@@ -101,11 +101,11 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read, so there is no run to go on with: {error}") from error
     else:
-        for flag in ("env-id", "preset", "update-epochs"):  # what the other defaults depend on
-            value = _value_of(arguments, flag)
+        for name in ("env_id", "preset", "update_epochs", "envs_per_worker"):  # what the other defaults depend on
+            value = _value_of(arguments, name.replace("_", "-"))
             if value is not None:
-                name = flag.replace("-", "_")
-                defaults[name] = int(value) if name == "update_epochs" and value.isdecimal() else value
+                number = name in ("update_epochs", "envs_per_worker") and value.isdecimal()
+                defaults[name] = int(value) if number else value
     default = Config.from_json(defaults)
     for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
         value, made_with = _value_of(arguments, name.replace("_", "-")), getattr(default, name)

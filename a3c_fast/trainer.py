@@ -59,6 +59,7 @@ class Trainer:
         self._layout = envs.observation_layout(config)
         check_model(self.config, self._layout[0])
         check_memory(self.config, self._layout)
+        self.isa = kernels_of(self.config, self._layout)
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         resumed = self._run_directory.resumed if self._run_directory else None
@@ -66,9 +67,7 @@ class Trainer:
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if clients is None:
             clients = self._make_clients(first_step)
-        model = model_config(self.config, self._layout)
-        self.isa = kernels_of(self.config, model)
-        self._engine = _core.Engine(train_config(self.config), model, list(clients))
+        self._engine = _core.Engine(train_config(self.config), model_config(self.config, self._layout), list(clients))
         self._rate = RateMeter()
         self._next_log = self._next_checkpoint = 0.0
         self._saved_step = -1

@@ -35,7 +35,7 @@ class Settings:
     envs_per_worker: int | None = None
     """Environments of a worker; the environment's default without it."""
     envs_per_update: int | None = None
-    """Environments of an update; the default, or all of a small worker's."""
+    """Environments of an update; the default without it."""
     t_max: int | None = None
     """Steps of a rollout; the environment's default without it."""
     update_epochs: int = 1
@@ -61,10 +61,6 @@ def configure(args: Settings) -> Config:
         for name in ("model", "envs_per_worker", "envs_per_update", "t_max")
         if getattr(args, name) is not None
     }
-    if args.envs_per_worker is not None and args.envs_per_update is None:
-        default = Config(env_id=args.env_id, update_epochs=args.update_epochs).envs_per_update
-        fits = args.envs_per_worker % default == 0
-        given["envs_per_update"] = default if fits else args.envs_per_worker
     return Config(
         env_id=args.env_id,
         num_workers=args.num_workers,

@@ -186,6 +186,16 @@ def test_the_default_environment_is_pong_with_the_network_of_the_paper() -> None
     assert Config(env_id="CartPole-v1").model == "mlp"
 
 
+@pytest.mark.parametrize(("envs_per_worker", "envs_per_update"), [(1, 1), (3, 1), (4, 2), (16, 2)])
+def test_the_environments_of_an_update_divide_those_of_a_worker(envs_per_worker: int, envs_per_update: int) -> None:
+    assert Config(env_id="CartPole-v1").envs_per_update == 2
+    flags = ["--env-id", "CartPole-v1", "--envs-per-worker", str(envs_per_worker)]
+    for config in (Config(env_id="CartPole-v1", envs_per_worker=envs_per_worker), configure(flags)):
+        assert config.envs_per_update == envs_per_update
+    with pytest.raises(ConfigError, match="envs_per_update is 5, but it must divide envs_per_worker"):
+        Config(env_id="CartPole-v1", envs_per_worker=envs_per_worker, envs_per_update=5)
+
+
 def test_a_given_value_wins_over_the_default_of_the_family() -> None:
     for name, value in {"t_max": 7, "model": "nature", "episodic_life": False, "learning_rate": 1e-6}.items():
         assert getattr(Config(**{name: value}), name) == value

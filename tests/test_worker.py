@@ -13,7 +13,7 @@ import torch
 
 import a3c_fast._core  # noqa: F401  (loads the libraries of the extension)
 import a3c_fast_core as core
-from a3c_fast import Config, Trainer
+from a3c_fast import Config, ConfigError, Trainer
 from a3c_fast.policy import make_policy
 
 VARIANTS: list[dict[str, Any]] = [
@@ -124,6 +124,35 @@ def test_the_worker_with_convolutions(update_epochs: int, lstm_size: int, more: 
         assert np.abs(found - value).max() < 5e-3, name
         assert np.sqrt(np.mean((found - value) ** 2)) < 1e-5, name
     trainer.close()
+
+
+def test_a_worker_in_bfloat16_makes_nearly_the_same_update() -> None:
+    def moved(precision: Any) -> dict[str, Any]:
+        config = Config(
+            env_id="a3c_fast/FakeImage-v0",
+            model="paper",
+            precision=precision,
+            num_workers=1,
+            envs_per_worker=6,
+            envs_per_update=6,
+            t_max=8,
+            optimizer="rmsprop",
+            optimizer_eps=1.0,  # a step is then nearly the gradient
+            learning_rate=1e-2,
+            max_grad_norm=0.0,
+        )
+        with Trainer(config) as trainer:
+            before = trainer.state_dict()
+            trainer.run(until=1)
+            assert trainer.stats()["updates"] == 1
+            return {name: value - before[name] for name, value in trainer.state_dict().items()}
+
+    try:
+        found = moved("bf16")
+    except (ConfigError, RuntimeError) as error:
+        pytest.skip(str(error))
+    for name, expected in moved("fp32").items():
+        assert (found[name] - expected).norm() < 0.25 * expected.norm(), name
 
 
 def test_one_worker_and_one_seed_are_one_run() -> None:

@@ -52,7 +52,6 @@ struct Bf16State {
   bf16* hidden_gradient_transposed;             // [hidden][sample_steps * 32]
   bf16* feature_pairs;                          // tiles of pairs of samples by features
   int sample_steps;                             // of 32 samples
-  double dense_squared_norm;                    // of the gradient that these two make
   float* panel;                                 // [kBf16Panel][features] of that gradient
   bf16* zeros;                                  // [features]
   int32_t* feature_row;                         // [features / last out_channels] in the last layer's output_gradient

@@ -173,22 +173,24 @@ void ConvNet::compute_gradients(const void* observations, const int64_t* samples
 }
 
 double ConvNet::squared_gradient_norm() const {
-  if (!kernels_.in_bf16) return squared_norm(state_.gradients, state_.size);
   const int64_t end = state_.fc_weight + int64_t{state_.hidden} * state_.features;
-  return squared_norm(state_.gradients, state_.fc_weight) + state_.bf16.dense_squared_norm +
+  return squared_norm(state_.gradients, state_.fc_weight) + state_.dense_squared_norm +
          squared_norm(state_.gradients + end, state_.size - end);
 }
 
 void ConvNet::read_gradients(double from, GradientReader& reader) {
   if (!kernels_.in_bf16) return read_whole_gradient(state_.gradients, state_.size, from, reader);
-  const int panels = state_.hidden / kernels::kBf16Panel;
-  const int64_t panel_size = int64_t{kernels::kBf16Panel} * state_.features;
-  for (int i = 0; i < panels; ++i) {
-    const int panel = (i + static_cast<int>(from * panels)) % panels;
-    const float* gradient = kernels_.dense_weight_gradient(state_, panel * kernels::kBf16Panel);
-    reader.read(state_.fc_weight + panel * panel_size, panel_size, gradient);
-  }
-  const int64_t end = state_.fc_weight + panels * panel_size;
+  const int begin = static_cast<int>(from * state_.hidden) / 16 * 16;
+  const auto read_rows = [&](int first, int last) {
+    for (int rows = 0; first < last; first += rows) {
+      rows = std::min(kernels::kBf16Panel, last - first);
+      const float* gradient = kernels_.dense_weight_gradient(state_, first, rows);
+      reader.read(state_.fc_weight + int64_t{first} * state_.features, int64_t{rows} * state_.features, gradient);
+    }
+  };
+  read_rows(begin, state_.hidden);
+  read_rows(0, begin);
+  const int64_t end = state_.fc_weight + int64_t{state_.hidden} * state_.features;
   reader.read(0, state_.fc_weight, state_.gradients);
   reader.read(end, state_.size - end, state_.gradients + end);
 }

@@ -1,9 +1,10 @@
 // The two convolutional networks in kernels of our own: what training runs on where the model is `paper` or `nature`.
 //
 // Why they are faster than LibTorch's: acting keeps its activations, so the forward pass runs once; space-to-depth
-// makes 2x2 convolutions of stride 1 (8x8/4 on 84x84x4 is 2x2/1 on 21x21x64, 4x4/2 likewise), which minimal filtering
-// computes with a third to a half of the products; the fully connected layer skips zeros; nothing is allocated.
-// LibTorch's module is the definition: tests/cpp/conv_net_test.cc compares outputs and gradients with it.
+// makes 2x2 convolutions of stride 1 (8x8/4 on 84x84x4 is 2x2/1 on 21x21x64, 4x4/2 likewise); nothing is allocated. In
+// float32, winograd.inc and dense.inc, minimal filtering computes those with a third to a half of the products and the
+// fully connected layer skips zeros; in bfloat16, conv_net_bf16.inc, everything is a product for the CPU's own
+// instructions. LibTorch's module is the definition: tests/cpp/conv_net_test.cc compares outputs and gradients with it.
 #pragma once
 
 #include <cstdint>

@@ -46,10 +46,11 @@ struct ConvNetState {
   int hidden;  // of the fully connected layer
   int64_t fc_weight, fc_bias, policy_weight, policy_bias, value_weight, value_bias;  // in the flat vector
   float scaled_offset;                                                               // scale * offset
-  float* first_bias;        // [out_channels] of the first layer, which takes it off: see load_first_bias
-  const float* parameters;  // flat
-  float* gradients;         // flat
-  int64_t size;             // of both
+  float* first_bias;          // [out_channels] of the first layer, which takes it off: see load_first_bias
+  const float* parameters;    // flat
+  float* gradients;           // flat
+  double dense_squared_norm;  // of those of the fully connected layer's weights
+  int64_t size;               // of both
 
   uint8_t* cells;       // [layers[0].group][21][21][64]: observations after space-to-depth
   Bf16State bf16;       // all but null where the kernels compute in float32, as what follows is where they do not
@@ -88,9 +89,10 @@ struct ConvNetKernels {
   void (*heads_backward)(ConvNetState&, const int64_t* samples, int64_t count, const float* d_logits,
                          const float* d_values);
   void (*torso_backward)(ConvNetState&, const uint8_t* observations, const int64_t* samples, int64_t count);
-  // The gradient of the fully connected layer's weights, of units `first` .. first + kBf16Panel - 1: [kBf16Panel]
-  // [features], until the next call. Null for kernels in float32, which write it with all others.
-  const float* (*dense_weight_gradient)(ConvNetState&, int first);
+  // The gradient of the fully connected layer's weights, of units first .. first + rows - 1: [rows][features], until
+  // the next call; both multiples of 16, rows at most kBf16Panel. Null for kernels in float32, which write it with all
+  // others.
+  const float* (*dense_weight_gradient)(ConvNetState&, int first, int rows);
   // The product of bfloat16 matrices on which the rest of those kernels stands; null for those in float32.
   void (*multiply_bf16)(const Bf16Product&, int rows, int tiles);
 };

@@ -32,21 +32,30 @@ namespace {
 struct Isa {
   const char* name;
   const kernels::ConvNetKernels* kernels;
-  bool there;  // on this CPU
+  bool (*there)();  // on this CPU
 };
 
 #if defined(__x86_64__)
-// AMX's registers, 8 KB for each thread that uses them, are the process's once it has asked for them.
+// AMX's registers, 8 KB for each thread that uses them, are the process's once it has asked for them; only then.
 bool may_use_amx() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
   return granted;
 }
 
+bool has_avx2() {
+  return __builtin_cpu_supports("x86-64-v3") != 0;
+}
+bool has_avx512() {
+  return __builtin_cpu_supports("x86-64-v4") != 0;
+}
+bool has_avx512_bf16() {
+  return has_avx512() && __builtin_cpu_supports("avx512bf16") != 0;
+}
 bool has_amx() {
   constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kBf16) && (d & kTile) && may_use_amx();
+  return has_avx512_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kBf16) && (d & kTile) && may_use_amx();
 }
 #endif
 
@@ -54,14 +63,12 @@ bool has_amx() {
 std::vector<Isa> isas() {
   std::vector<Isa> list;
 #if defined(__x86_64__)
-  const bool v4 = __builtin_cpu_supports("x86-64-v4") != 0;
-  const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16") != 0;
-  list.push_back({"amx", &kernels::amx::kernels, bf16 && has_amx()});
-  list.push_back({"avx512_bf16", &kernels::avx512_bf16::kernels, bf16});
-  list.push_back({"avx512", &kernels::avx512::kernels, v4});
-  list.push_back({"avx2", &kernels::avx2::kernels, __builtin_cpu_supports("x86-64-v3") != 0});
+  list.push_back({"amx", &kernels::amx::kernels, has_amx});
+  list.push_back({"avx512_bf16", &kernels::avx512_bf16::kernels, has_avx512_bf16});
+  list.push_back({"avx512", &kernels::avx512::kernels, has_avx512});
+  list.push_back({"avx2", &kernels::avx2::kernels, has_avx2});
 #endif
-  list.push_back({"libtorch", nullptr, true});
+  list.push_back({"libtorch", nullptr, [] { return true; }});
   return list;
 }
 
@@ -81,9 +88,9 @@ const kernels::ConvNetKernels* best_kernels(Precision precision) {
       // Products of bfloat16 pairs are no faster than float32's on Intel's cores, and more are needed: see
       // winograd.inc.
       const bool wanted = precision == Precision::bf16 || std::strcmp(isa.name, "avx512_bf16") != 0;
-      if (isa.there && fits && wanted) return isa.kernels;
+      if (fits && wanted && isa.there()) return isa.kernels;
     } else if (!std::strcmp(chosen, isa.name)) {
-      if (!isa.there)
+      if (!isa.there())
         throw std::runtime_error("A3C_FAST_ISA is " + std::string(chosen) + ", which this CPU does not have");
       if (!fits)
         throw std::runtime_error("A3C_FAST_ISA is " + std::string(chosen) + ", whose precision is " +
