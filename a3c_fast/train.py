@@ -104,7 +104,7 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
         for name in ("env_id", "preset", "update_epochs", "envs_per_worker"):  # what the other defaults depend on
             value = _value_of(arguments, name.replace("_", "-"))
             if value is not None:
-                number = name in ("update_epochs", "envs_per_worker") and value.isdecimal()
+                number = name in ("update_epochs", "envs_per_worker") and value.lstrip("-").isdecimal()
                 defaults[name] = int(value) if number else value
     default = Config.from_json(defaults)
     for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
