@@ -103,9 +103,12 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
     else:
         for name in ("env_id", "preset", "update_epochs", "envs_per_worker"):  # what the other defaults depend on
             value = _value_of(arguments, name.replace("_", "-"))
-            if value is not None:
-                number = name in ("update_epochs", "envs_per_worker") and value.lstrip("-").isdecimal()
-                defaults[name] = int(value) if number else value
+            if value is None:
+                continue
+            defaults[name] = value
+            if name in ("update_epochs", "envs_per_worker"):
+                with contextlib.suppress(ValueError):
+                    defaults[name] = int(value)
     default = Config.from_json(defaults)
     for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
         value, made_with = _value_of(arguments, name.replace("_", "-")), getattr(default, name)
