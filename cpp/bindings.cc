@@ -345,14 +345,21 @@ py::tuple clip_of(const Floats& gradient, double max_norm) {
 py::array_t<float> push_all(const Floats& parameters, const std::vector<Floats>& gradients,
                             const a3c::OptimizerConfig& optimizer, double learning_rate, double clip_scale,
                             int num_workers) {
+  struct Pusher final : a3c::GradientReader {
+    Pusher(a3c::SharedParams& params, const a3c::SharedParams::Push& push) : params(params), push(push) {}
+    void read(int64_t offset, int64_t count, const float* gradient) override {
+      params.push(push, offset, count, gradient);
+    }
+    a3c::SharedParams& params;
+    const a3c::SharedParams::Push push;
+  };
   a3c::SharedParams params(parameters.size(), optimizer);
   params.load(parameters.data(), {}, 0);
   for (size_t i = 0; i < gradients.size(); ++i) {
     require(gradients[i].size() == parameters.size(), "gradients must have the size of the parameters");
-    const auto push = params.begin_push(static_cast<float>(clip_scale), learning_rate);
-    const py::ssize_t begin = gradients[i].size() * (static_cast<py::ssize_t>(i) % num_workers) / num_workers;
-    params.push(push, begin, gradients[i].size() - begin, gradients[i].data() + begin);
-    params.push(push, 0, begin, gradients[i].data());
+    Pusher pusher(params, params.begin_push(static_cast<float>(clip_scale), learning_rate));
+    a3c::read_whole_gradient(gradients[i].data(), gradients[i].size(),
+                             static_cast<double>(static_cast<int>(i) % num_workers) / num_workers, pusher);
   }
   py::array_t<float> result(parameters.size());
   params.pull(result.mutable_data());

@@ -18,7 +18,7 @@ void use_one_torch_thread();
 int torch_threads();
 
 // For the calling thread: what is too small for a normal float is 0. Adam's first moment of a dead weight halves with
-// every seventh update and stays at the smallest denormal for ever, and Intel's cores take 150 cycles for each.
+// every seventh update and stays at the smallest denormal for ever, and Intel's cores need microcode for each.
 void flush_denormals();
 
 }  // namespace a3c

@@ -14,20 +14,9 @@ namespace {
 
 using a3c::kernels::bf16;
 
-// With every instruction set that this CPU has; none on many.
 template <typename Body>
 void for_each_isa(Body body) {
-  for (const char* isa : {"avx512_bf16", "amx"}) {
-    setenv("A3C_FAST_ISA", isa, 1);
-    try {
-      a3c::best_kernels(a3c::Precision::bf16);
-    } catch (const std::runtime_error& error) {
-      std::printf("  skipped: %s\n", error.what());
-      continue;
-    }
-    body();
-  }
-  unsetenv("A3C_FAST_ISA");
+  for_each_isa_of(a3c::Precision::bf16, {"avx512_bf16", "amx"}, body);
 }
 
 float to_float(bf16 x) {

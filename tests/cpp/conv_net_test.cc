@@ -13,19 +13,9 @@
 
 namespace {
 
-// With every instruction set that this CPU has.
 template <typename Body>
 void for_each_isa(Body body) {
-  for (const char* isa : {"avx2", "avx512"}) {
-    setenv("A3C_FAST_ISA", isa, 1);
-    try {
-      a3c::best_kernels(a3c::Precision::fp32);
-    } catch (const std::runtime_error&) {
-      continue;
-    }
-    body();
-  }
-  unsetenv("A3C_FAST_ISA");
+  for_each_isa_of(a3c::Precision::fp32, {"avx2", "avx512"}, body);
 }
 
 TEST(paper_equals_libtorch) {

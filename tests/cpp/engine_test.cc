@@ -497,7 +497,7 @@ TEST(the_intra_op_threads_of_torch_are_restored) {
   CHECK_EQUAL(torch_threads(), 3);
 }
 
-// Those of elements without a gradient would stay denormal for ever, and a push takes ten times as long with them.
+// Those of elements without a gradient would stay denormal for ever, and slow every push down.
 TEST(workers_flush_denormal_statistics) {
   TrainConfig config = small_config();
   config.optimizer = adam_config();

@@ -3,8 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include "check.h"
@@ -21,6 +25,22 @@ struct Tolerance {
 };
 
 constexpr Tolerance kFloat32{1e-4, 1e-4, 3e-5};
+
+// Calls body() with each of these instruction sets that this CPU has; says which it has not.
+template <typename Body>
+void for_each_isa_of(a3c::Precision precision, std::initializer_list<const char*> isas, Body body) {
+  for (const char* isa : isas) {
+    setenv("A3C_FAST_ISA", isa, 1);
+    try {
+      a3c::best_kernels(precision);
+    } catch (const std::runtime_error& error) {
+      std::printf("  skipped: %s\n", error.what());
+      continue;
+    }
+    body();
+  }
+  unsetenv("A3C_FAST_ISA");
+}
 
 // The gradient that a network hands out in pieces, which must cover it once whatever they begin with.
 inline std::vector<float> gradient_of(a3c::Network& network, double from = 0.4) {
