@@ -74,7 +74,7 @@ def evaluate(
     for part in (slice(0, num_envs // 2), slice(num_envs // 2, num_envs)):
         if seeds[part]:
             pool = envs.make_pool(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
-            halves.append(_Half(pool, quota[part], _network(policy, config, len(seeds[part]))))
+            halves.append(_Half(pool, quota[part], *_network(policy, config, len(seeds[part]))))
     random = None if greedy else np.random.default_rng(seed)
     while any(half.left for half in halves):
         for half in halves:
@@ -105,6 +105,7 @@ def evaluate(
             "reward_clip": False,
             "max_episode_steps": int(halves[0].pool.config["max_episode_steps"]),
             "seed": seed,
+            "kernels": halves[0].kernels,
             "envpool": envpool.__version__,
         },
     }
@@ -113,11 +114,12 @@ def evaluate(
 class _Half:
     """Environments that step together, and the episodes that they have finished."""
 
-    def __init__(self, pool: Any, quota: list[int], network: Network | _Module) -> None:
+    def __init__(self, pool: Any, quota: list[int], network: Network | _Module, kernels: str) -> None:
         num_envs = len(quota)
         self.pool = pool
-        self.quota = quota  # of episodes; [num_envs] like all that follows
         self.network = network
+        self.kernels = kernels
+        self.quota = quota  # of episodes; [num_envs] like all that follows
         self.returns: list[list[float]] = [[] for _ in quota]
         self.lengths: list[list[int]] = [[] for _ in quota]
         self.running_return = [0.0] * num_envs
@@ -164,8 +166,8 @@ class _Module:
         return logits.float().numpy(), None
 
 
-def _network(policy: ActorCritic, config: Config, num_envs: int) -> Network | _Module:
-    """What acts: for an ActorCritic itself the kernels of the workers, which are faster than the module."""
+def _network(policy: ActorCritic, config: Config, num_envs: int) -> tuple[Network | _Module, str]:
+    """What acts, and on which kernels: those of the workers for an ActorCritic itself, which are faster than it."""
     import dataclasses
 
     from a3c_fast import _core, envs
@@ -174,7 +176,7 @@ def _network(policy: ActorCritic, config: Config, num_envs: int) -> Network | _M
     from a3c_fast.policy import ActorCritic, to_flat
 
     if type(policy) is not ActorCritic:
-        return _Module(policy, num_envs)
+        return _Module(policy, num_envs), "torch"
     environment = envs.observation_layout(config)
     measured = dataclasses.replace(
         config,
@@ -182,15 +184,16 @@ def _network(policy: ActorCritic, config: Config, num_envs: int) -> Network | _M
         observation_scale=float(policy.observation_scale),
     )
     try:
-        kernels_of(measured, environment)
-    except ConfigError:  # trained in bfloat16, and played where there is none
+        kernels = kernels_of(measured, environment)
+    except (ConfigError, RuntimeError):  # trained in bfloat16, and played where there is none or A3C_FAST_ISA says so
         measured = dataclasses.replace(measured, precision="auto")
+        kernels = kernels_of(measured, environment)
     model = model_config(measured, environment)
     layout = _core.Replica(model)
     named = {name: value.numpy() for name, value in policy.state_dict().items()}
     network = _core.Network(model, num_envs)
     network.set_parameters(to_flat(named, layout.parameter_specs, layout.parameters().size))
-    return network
+    return network, kernels
 
 
 def _choose_actions(half: _Half, random: np.random.Generator | None) -> npt.NDArray[np.int32]:

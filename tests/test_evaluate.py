@@ -79,6 +79,7 @@ def test_the_object_and_its_protocol(original: Path, tmp_path: Path) -> None:
         "reward_clip": False,
         "max_episode_steps": 500,
         "seed": 1,
+        "kernels": "libtorch",
         "envpool": envpool.__version__,
     }
     assert set(found) == {"mean_return", "std_return", "min_return", "max_return", "mean_length", "human_normalized"}
@@ -369,6 +370,17 @@ def test_the_frames_of_the_first_episode_are_given(tmp_path: Path) -> None:
     assert evaluate(policy, config, episodes=1, sticky=0.25)["protocol"]["sticky_probability"] == 0.25
     with pytest.raises(ConfigError, match="sticky_probability is 2"):
         evaluate(policy, config, episodes=1, sticky=2)
+
+
+def test_the_protocol_names_the_kernels_that_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Trainer(Config(num_workers=1, precision="fp32")) as trainer:
+        policy, kernels = trainer.policy(), trainer.isa
+    short = Config(env_id="Pong-v5", frame_skip=60, precision="fp32")
+    assert evaluate(policy, short, episodes=1)["protocol"]["kernels"] == kernels
+    # An agent trained in bfloat16 also plays where there is none.
+    monkeypatch.setenv("A3C_FAST_ISA", "libtorch")
+    trained = dataclasses.replace(short, precision="bf16")
+    assert evaluate(policy, trained, episodes=1)["protocol"]["kernels"] == "libtorch"
 
 
 def test_a_recurrent_agent_is_trained_saved_and_played(tmp_path: Path) -> None:
