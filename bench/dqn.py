@@ -159,7 +159,7 @@ def main() -> None:
     if args.plot is not None:
         from bench.plots import learning_curves
 
-        curves = {name: agent["curve"] for name, agent in result["agents"].items()}
+        curves = {name: [agent["curve"]] for name, agent in result["agents"].items()}
         learning_curves(curves, args.plot, f"{args.game}, {args.minutes:g} minutes of each")
     if args.json:
         print(json_module.dumps(result))

@@ -52,22 +52,27 @@ Points = Sequence[Mapping[str, float]]
 
 
 def learning_curves(
-    curves: Mapping[str, Points], path: Path, title: str, *, window: int = 100, dots: Mapping[str, Points] | None = None
+    curves: Mapping[str, Sequence[Points]],
+    path: Path,
+    title: str,
+    *,
+    window: int = 100,
+    dots: Mapping[str, Sequence[Points]] | None = None,
 ) -> None:
     """The mean return of the last `window` training episodes against wall time and against steps.
 
-    `dots` are evaluations, by the names of the curves.
+    Each name has one curve or several of one colour. `dots` are evaluations, by the names of the curves.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     by_time, by_steps = figure.subplots(1, 2, sharey=True)
-    for index, (name, curve) in enumerate(curves.items()):
-        for axis, horizontal in ((by_time, ("seconds", 60)), (by_steps, ("step", 1e6))):
+    for axis, horizontal, unit in ((by_time, "seconds", 60), (by_steps, "step", 1e6)):
+        for index, (name, runs) in enumerate(curves.items()):
             for points, key, style in (
-                (curve, f"mean_return_{window}", "-"),
-                ((dots or {}).get(name, ()), "mean_return", "o"),
+                *((run, f"mean_return_{window}", "-") for run in runs),
+                *((run, "mean_return", "o") for run in (dots or {}).get(name, ())),
             ):
-                x = [point[horizontal[0]] / horizontal[1] for point in points]
-                label = name if style == "-" else None
+                x = [point[horizontal] / unit for point in points]
+                label = name if points is runs[0] else None
                 axis.plot(x, [point[key] for point in points], style, color=f"C{index}", label=label)
     by_time.set(title=title, xlabel="minutes", ylabel=f"mean return of {window} training episodes")
     by_steps.set(xlabel="million agent steps")

@@ -151,8 +151,8 @@ def main() -> None:
         from bench.plots import learning_curves
 
         runs = {f"seed {run['seed']}": run for run in result["runs"]}
-        curves = {name: run["curve"] for name, run in runs.items()}
-        dots = {name: run["evaluations"] for name, run in runs.items()}
+        curves = {name: [run["curve"]] for name, run in runs.items()}
+        dots = {name: [run["evaluations"]] for name, run in runs.items()}
         learning_curves(curves, args.plot, config.env_id, window=20, dots=dots)
     if args.json:
         print(json_module.dumps(result))

@@ -28,7 +28,7 @@ class Arguments:
     interval: float = 0.5
     """Seconds between two points of a curve."""
     plot: Path | None = None
-    """Draw return against wall time and steps, of the first seed, into this PNG."""
+    """Draw return against wall time and steps into this PNG."""
     json: bool = False
     """Print one JSON object."""
 
@@ -60,8 +60,8 @@ def main() -> None:
     if args.plot is not None:
         from bench.plots import learning_curves
 
-        first = {f"{workers} workers": runs[0] for workers, runs in result["curves"].items()}
-        learning_curves(first, args.plot, config.env_id)
+        named = {f"{workers} workers": runs for workers, runs in result["curves"].items()}
+        learning_curves(named, args.plot, config.env_id)
     if args.json:
         print(json_module.dumps(result))
         return

@@ -68,3 +68,23 @@ def test_workers() -> None:
         assert len(runs) == 2
         assert all(run[-1]["step"] >= 20_000 for run in runs)
         assert all(a["step"] <= b["step"] for run in runs for a, b in pairwise(run))
+
+
+def test_curves(tmp_path: Path) -> None:
+    def draw(*runs: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bench.curves", "--plot", str(tmp_path / "curves.png"), *runs]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
+
+    results = ROOT / "bench" / "results"
+    drawn = draw(f"three seeds={results / 'time_to_score_cartpole.json'}", f"run={results / 'breakout_5_minutes'}")
+    assert (drawn.returncode, drawn.stdout, drawn.stderr) == (0, "", "")
+    assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    for run, sentence in {
+        "nameless": "error: runs has 'nameless', but each must be NAME=PATH",
+        f"a={tmp_path}": "is no run directory or file of bench.time_to_score",
+        f"a={results / 'memory_pong.json'}": "is no run directory or file of bench.time_to_score",
+    }.items():
+        refused = draw(run)
+        assert refused.returncode == 2
+        assert sentence in refused.stderr
+        assert refused.stderr.count("\n") == 1
