@@ -70,14 +70,8 @@ void ConvNet::place_outputs(int index) {
   packed.output_offset = allocate<int32_t>(packed.rows);
   std::fill_n(packed.output_offset, packed.rows, -1);
   for (int y = 0; y < layer.out_height; ++y)
-    for (int x = 0; x < layer.out_width; ++x) {
-      int32_t& offset = packed.output_offset[y * layer.in_width + x];
-      offset = (y * layer.out_width + x) * layer.out_channels;
-      if (index + 1 == state_.num_layers) continue;
-      const kernels::ConvLayer& next = state_.layers[index + 1];
-      const int f = factors_[index + 1];
-      offset = (y / f * next.in_width + x / f) * next.channels + (y % f * f + x % f) * layer.out_channels;
-    }
+    for (int x = 0; x < layer.out_width; ++x)
+      packed.output_offset[y * layer.in_width + x] = offset_of_output(index, y, x);
   if (index == 0) return;
   const int f = factors_[index];
   packed.below_row = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width * f * f);

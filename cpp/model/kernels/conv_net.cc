@@ -256,6 +256,15 @@ void ConvNet::lay_out_tiles(int index) {
   if (index > 0) layer.transformed_back = allocate<float>(layer.points * weights);
 }
 
+// Where output (y, x) of a layer goes: into the next layer's input, or one after another.
+int32_t ConvNet::offset_of_output(int index, int y, int x) const {
+  const kernels::ConvLayer& layer = state_.layers[index];
+  if (index + 1 == state_.num_layers) return (y * layer.out_width + x) * layer.out_channels;
+  const kernels::ConvLayer& next = state_.layers[index + 1];
+  const int f = factors_[index + 1];
+  return (y / f * next.in_width + x / f) * next.channels + (y % f * f + x % f) * layer.out_channels;
+}
+
 // Where each layer reads and writes.
 void ConvNet::link_layers() {
   state_.group = kGroup;
@@ -263,17 +272,8 @@ void ConvNet::link_layers() {
     kernels::ConvLayer& layer = state_.layers[i];
     const int positions = layer.out_height * layer.out_width;
     layer.output_offset = allocate<int32_t>(positions);
-    for (int p = 0; p < positions; ++p) {
-      layer.output_offset[p] = p * layer.out_channels;
-      if (i + 1 < state_.num_layers) {
-        const kernels::ConvLayer& next = state_.layers[i + 1];
-        const int f = factors_[i + 1];
-        const int y = p / layer.out_width;
-        const int x = p % layer.out_width;
-        layer.output_offset[p] =
-            (y / f * next.in_width + x / f) * next.channels + (y % f * f + x % f) * layer.out_channels;
-      }
-    }
+    for (int p = 0; p < positions; ++p)
+      layer.output_offset[p] = offset_of_output(i, p / layer.out_width, p % layer.out_width);
     if (i + 1 < state_.num_layers) {
       const kernels::ConvLayer& next = state_.layers[i + 1];
       layer.activation_size = int64_t{next.in_height} * next.in_width * next.channels;

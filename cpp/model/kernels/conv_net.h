@@ -46,6 +46,7 @@ class ConvNet final : public Network {
   void lay_out_fp32(int64_t slots);
   void lay_out_tiles(int index);
   void link_layers();
+  int32_t offset_of_output(int index, int y, int x) const;
   void lay_out_bf16(int64_t slots);  // with what follows in bf16_layout.cc
   void place_outputs(int index);
   void place_weights(int index);
