@@ -51,7 +51,7 @@ class Config:
     total_steps: int = _BY_FAMILY
     """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
     num_workers: int = _BY_FAMILY
-    """Worker threads; 0 takes one for every core that the process may use."""
+    """Worker threads; 0 takes one for every core that the process may use. A run goes on with as many as it had."""
     envs_per_worker: int = _BY_FAMILY
     """Environments that a worker steps together (K); 1 is the A3C of the paper."""
     envs_per_update: int = _BY_FAMILY
@@ -125,9 +125,10 @@ class Config:
     run_dir: Path | None = None
     """Where the run keeps its files; none are kept without it (`train` then chooses runs/ENV_ID-TIME)."""
     resume: bool = False
-    """Go on from the newest checkpoint of `run_dir`, with its settings where no flag says otherwise."""
+    """Go on from the newest checkpoint of `run_dir`. The command takes the settings of the run where no flag says
+    otherwise, `Trainer` those of this object."""
     max_minutes: float = 0.0
-    """End after so much time; 0 sets no limit."""
+    """End after so much training time, all stretches of a resumed run together; 0 sets no limit."""
     stop_at_return: float | None = None
     """End once the mean return of the last 100 training episodes reaches this."""
     log_every_seconds: float = 5.0
@@ -174,13 +175,20 @@ class Config:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """The inverse of `to_json`. Raises `ConfigError` for a field that this version does not have."""
+        """The inverse of `to_json`.
+
+        Raises `ConfigError` for a field that this version does not have and for one that `values` do not have: today's
+        default is not what the run was made with.
+        """
         if not isinstance(values, Mapping):
             raise ConfigError("config", values, "it must be a JSON object")
-        names = {field.name for field in dataclasses.fields(cls)}
+        names = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
                 raise ConfigError(name, values[name], "this version of a3c_fast has no such field")
+        for name in names:
+            if name not in values:
+                raise ConfigError(name, None, "stored settings must have every field: another version wrote these")
         return cls(**values)
 
 

@@ -14,13 +14,13 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "total_steps": 10_000_000,
         "num_workers": 0,
         "envs_per_worker": 16,
-        "envs_per_update": 4,
+        "envs_per_update": 2,
         "t_max": 64,
         "update_epochs": 4,
         "normalize_advantages": True,
         "model": "paper",
         "optimizer": "adam",
-        "learning_rate": 7e-4,
+        "learning_rate": 4e-4,
         "learning_rate_warmup": 20_000,
         "gamma": 0.99,
         "gae_lambda": 0.95,
@@ -70,8 +70,8 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 # the ones of docs/tuning.md, "Observations of unit scale" and "An entropy coefficient that falls".
 LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
-        "envs_per_update": 2,
         "t_max": 20,
+        "learning_rate": 7e-4,
         "normalize_advantages": False,
         "gae_lambda": 1.0,
         "max_grad_norm": 2.5,

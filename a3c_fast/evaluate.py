@@ -301,6 +301,7 @@ def _run(args: Arguments) -> dict[str, Any]:
     if args.video is not None:
         if config.family != "atari":
             raise ConfigError("video", str(args.video), f"{config.env_id} has no images to show")
+        _check_video(args.video)
         frames = []
     result = evaluate(
         policy,
@@ -317,11 +318,22 @@ def _run(args: Arguments) -> dict[str, Any]:
     return {"step": checkpoint.step, **result}
 
 
+def _check_video(path: Path) -> None:
+    """Raises what would otherwise be known when all episodes have been played."""
+    from importlib.util import find_spec
+
+    from a3c_fast.errors import ConfigError
+
+    if find_spec("imageio") is None:
+        raise ImportError("a video needs imageio: install a3c-fast with the extra `video`")
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        raise ConfigError("video", str(path), "it must end in .mp4 or .gif")
+    if not path.parent.is_dir():
+        raise ConfigError("video", str(path), f"{path.parent} is no directory")
+
+
 def _write_video(path: Path, frames: list[Any], fps: float) -> None:
-    try:
-        import imageio.v3 as imageio
-    except ImportError as error:
-        raise ImportError("a video needs imageio: install a3c-fast with the extra `video`") from error
+    import imageio.v3 as imageio
     import numpy as np
 
     # Four times as large, and 336 is divisible by 16 as codecs like it.

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from a3c_fast.config import Config
@@ -70,11 +70,11 @@ def _main(arguments: list[str], signals: _Signals) -> int:
         with trainer:
             signals.trainer = trainer
             _announce(trainer)
-            _train(trainer)
+            _train(trainer, signals)
             final = trainer.stats()
     except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        _leave(EXIT_FAILED, hung=True)
+        print(f"error: {error}", *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
+        _leave(EXIT_FAILED)
     except (CheckpointError, OSError) as error:
         fail(EXIT_FAILED, error)
     if signals.received is not None:
@@ -92,15 +92,16 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
     from a3c_fast.config import Config
     from a3c_fast.errors import CheckpointError, ConfigError
 
-    defaults: dict[str, Any] = {}
     run_dir = _value_of(arguments, "run-dir")
     if "--resume" in arguments and run_dir is not None:
         path = Path(run_dir) / "config.json"
         try:
-            defaults = json.loads(path.read_text())
+            stored = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read, so there is no run to go on with: {error}") from error
+        default = Config.from_json(stored)
     else:
+        defaults: dict[str, Any] = {}
         for name in ("env_id", "preset", "update_epochs", "envs_per_worker"):  # what the other defaults depend on
             value = _value_of(arguments, name.replace("_", "-"))
             if value is None:
@@ -109,7 +110,7 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
             if name in ("update_epochs", "envs_per_worker"):
                 with contextlib.suppress(ValueError):
                     defaults[name] = int(value)
-    default = Config.from_json(defaults)
+        default = Config(**defaults)
     for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
         value, made_with = _value_of(arguments, name.replace("_", "-")), getattr(default, name)
         if value is not None and value != made_with:
@@ -147,10 +148,15 @@ def _announce(trainer: Trainer) -> None:
     )
 
 
-def _train(trainer: Trainer) -> None:
+def _train(trainer: Trainer, signals: _Signals) -> None:
     """Runs to the end, with a line of progress where somebody can see it."""
+
+    def end_if_asked() -> None:  # before the workers started, it may be
+        if signals.received is not None:
+            trainer.request_stop()
+
     if not sys.stdout.isatty():
-        trainer.run()
+        trainer.run(watch=end_if_asked)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -162,12 +168,12 @@ def _train(trainer: Trainer) -> None:
     )
     with Progress(*columns, refresh_per_second=4) as progress:
         task = progress.add_task("", total=trainer.config.total_steps, rate=0, mean="-", left="-")
-        trainer.start()
-        try:
-            while not trainer.wait(0.5):
-                _show(trainer, progress, task)
-        finally:
-            trainer.stop()
+
+        def watch() -> None:
+            end_if_asked()
+            _show(trainer, progress, task)
+
+        trainer.run(watch=watch)
         _show(trainer, progress, task)
 
 
@@ -198,13 +204,11 @@ def _summary(line: dict[str, Any], run_dir: Path | None) -> str:
     )
 
 
-def _leave(status: int, *, hung: bool) -> None:
+def _leave(status: int) -> NoReturn:
     """Ends the process without waiting for a worker that may never come back."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if hung:
-        os._exit(status)
-    raise SystemExit(status)
+    os._exit(status)
 
 
 if __name__ == "__main__":

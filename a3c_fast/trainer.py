@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,8 +53,10 @@ class Trainer:
         self._engine: _core.Engine | None = None
         self._metrics: MetricsWriter | None = None
         self._owner_pid = os.getpid()
-        self._started_at: float | None = None
-        self._wall_before = 0.0  # of finished stretches of this run
+        self._writing = threading.RLock()  # held while metrics and checkpoints are written, and by the end of stop()
+        # (when this stretch began, or None; seconds of the finished ones): replaced as a whole, so read without a lock
+        self._clock: tuple[float | None, float] = (None, 0.0)
+        self._episodes_before = 0  # in the run when this trainer resumed it: their returns are not kept
         self._run_directory: RunDirectory | None = None
 
         self._layout = envs.observation_layout(config)
@@ -80,16 +83,27 @@ class Trainer:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def run(self, until: int | None = None) -> dict[str, Any]:
+    def run(self, until: int | None = None, *, watch: Callable[[], None] | None = None) -> dict[str, Any]:
         """Trains until `until` agent steps (all of `total_steps` by default) and returns the last `stats()`.
 
-        Raises `WorkerError` when a worker fails or hangs. Where there is a `run_dir`, everything is saved either way.
+        `watch` is called twice a second. Raises `WorkerError` when a worker fails or hangs. Where there is a `run_dir`,
+        everything is saved either way.
         """
         self.start(until)
         try:
-            self.wait()
-        finally:
+            while not self.wait(0.5):
+                if watch is not None:
+                    watch()
+        except WorkerError as failure:
+            try:
+                self.stop()
+            except (CheckpointError, OSError) as error:  # must not hide why the run ended
+                failure.add_note(f"what was learned since the last checkpoint is lost: {error}")
+            raise
+        except BaseException:
             self.stop()
+            raise
+        self.stop()
         return self.stats()
 
     def start(self, until: int | None = None) -> None:
@@ -97,7 +111,7 @@ class Trainer:
         engine = self._require()
         engine.start(self.config.total_steps if until is None else until)
         now = time.monotonic()
-        self._started_at = now
+        self._clock = (now, self._clock[1])
         self._rate = RateMeter()
         self._rate.update(now, engine.stats()["steps"])
         self._next_log = now + self.config.log_every_seconds
@@ -131,16 +145,16 @@ class Trainer:
         engine = self._require()
         engine.request_stop()
         engine.wait(self.config.watchdog_seconds)
-        if self._started_at is None:
-            return
-        line = self.stats()
-        self._wall_before = line["wall_seconds"]
-        self._started_at = None
-        if self._metrics is not None:
-            if line["step"] > self._metrics.last_step:
-                self._metrics.write(line)
-            if line["step"] != self._saved_step:
-                self.save()
+        with self._writing:
+            if self._clock[0] is None:
+                return
+            line = self.stats()
+            self._clock = (None, line["wall_seconds"])
+            if self._metrics is not None:
+                if line["step"] > self._metrics.last_step:
+                    self._metrics.write(line)
+                if line["step"] != self._saved_step:
+                    self.save()
 
     def close(self) -> None:
         """Stops and lets go of everything; other methods raise afterwards. Does nothing twice."""
@@ -179,7 +193,7 @@ class Trainer:
         """
         core = self._require().stats()
         now = time.monotonic()
-        rate = self._rate.update(now, core["steps"]) if self._started_at is not None else 0.0
+        rate = self._rate.update(now, core["steps"]) if self._clock[0] is not None else 0.0
         line: dict[str, Any] = {
             "step": core.pop("steps"),
             "frames": 0,
@@ -215,7 +229,7 @@ class Trainer:
         return {name: torch.from_numpy(value) for name, value in named.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Replaces the parameters and clears the optimizer's statistics; the step count stays.
+        """Replaces the parameters and clears the optimizer's statistics and count of updates; the step count stays.
 
         Raises `ValueError` for another network's, `RuntimeError` while workers run.
         """
@@ -226,7 +240,7 @@ class Trainer:
             parameters=self._flat(named),
             statistics={},
             steps=stats["steps"],
-            updates=stats["updates"],
+            updates=0,  # Adam's correction for moments that begin at 0 goes by it
             episodes=stats["episodes"],
         )
 
@@ -246,6 +260,12 @@ class Trainer:
         At rest it holds all that continues the run exactly, but for EnvPool's environments, which begin new episodes
         on resume. While workers run it is a Hogwild snapshot without their random numbers.
         """
+        with self._writing:
+            return self._save(path)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _save(self, path: str | Path | None) -> Path:
         engine = self._require()
         core = engine.stats()
         parameters = engine.parameters()
@@ -274,8 +294,6 @@ class Trainer:
         self._saved_step = content.step
         return saved
 
-    # Inside ----------------------------------------------------------------------------------------------------------
-
     def _require(self) -> _core.Engine:
         if self._owner_pid != os.getpid():
             raise RuntimeError("this Trainer belongs to the process that made it and cannot be used after a fork")
@@ -284,22 +302,27 @@ class Trainer:
         return self._engine
 
     def _wall_seconds(self) -> float:
-        return self._wall_before + (0.0 if self._started_at is None else time.monotonic() - self._started_at)
+        started_at, before = self._clock
+        return before + (0.0 if started_at is None else time.monotonic() - started_at)
 
     def _observe(self) -> None:
         """Does what is due: metrics, a checkpoint, the end of the run."""
         now = time.monotonic()
-        if self._metrics is not None and now >= self._next_log:
-            self._next_log = now + self.config.log_every_seconds
-            self._metrics.write(self.stats())
-        if self._metrics is not None and now >= self._next_checkpoint:
-            self._next_checkpoint = now + self.config.checkpoint_every_seconds
-            self.save()
+        with self._writing:
+            if self._metrics is not None and now >= self._next_log:
+                self._next_log = now + self.config.log_every_seconds
+                self._metrics.write(self.stats())
+            if self._metrics is not None and now >= self._next_checkpoint:
+                self._next_checkpoint = now + self.config.checkpoint_every_seconds
+                self.save()
         if self.config.max_minutes and self._wall_seconds() >= 60 * self.config.max_minutes:
             self.request_stop()
         if self.config.stop_at_return is not None:
             core = self._require().stats()
-            if core["episodes"] >= 100 and core["mean_return_100"] >= self.config.stop_at_return:
+            if (
+                core["episodes"] - self._episodes_before >= 100
+                and core["mean_return_100"] >= self.config.stop_at_return
+            ):
                 self.request_stop()
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
@@ -332,7 +355,8 @@ class Trainer:
             raise CheckpointError(f"the checkpoint in {self.config.run_dir} is of another network: {error}") from error
         assert self._run_directory is not None
         checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
-        self._wall_before = saved.wall_seconds
+        self._clock = (None, saved.wall_seconds)
+        self._episodes_before = saved.episodes
         self._saved_step = saved.step
         same_workers = len(saved.workers) == engine.num_workers
         same_envs = saved.config.get("envs_per_worker") == self.config.envs_per_worker

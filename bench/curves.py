@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from a3c_fast.cli import EXIT_BAD_CONFIG, fail, parse
+from a3c_fast.cli import parse
+from a3c_fast.errors import ConfigError
+from bench.command import errors_in_one_sentence
 from bench.plots import Points, learning_curves
 
 
@@ -34,33 +36,35 @@ class Arguments:
 
 def curves_of(path: Path) -> tuple[list[Points], list[Points]]:
     """The curves and the evaluations of a run directory or a file of bench.time_to_score."""
-    if path.is_dir():
-        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-        return [[{**line, "seconds": line["wall_seconds"]} for line in lines]], []
+    from a3c_fast import metrics
+
+    if (path / metrics.METRICS_FILE).exists():
+        return [[{**line, "seconds": line["wall_seconds"]} for line in metrics.read(path)]], []
     runs: Sequence[dict[str, Any]] = json.loads(path.read_text())["runs"]
     return [run["curve"] for run in runs], [run["evaluations"] for run in runs]
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.curves")
     if not args.runs:
-        fail(EXIT_BAD_CONFIG, "runs is empty, but there must be at least one NAME=PATH")
+        raise ConfigError("runs", args.runs, "there must be at least one NAME=PATH")
+    mean = f"mean_return_{args.window}"
     curves: dict[str, list[Points]] = {}
     dots: dict[str, list[Points]] = {}
     for run in args.runs:
         name, equals, path = run.partition("=")
         if not equals:
-            fail(EXIT_BAD_CONFIG, f"runs has {run!r}, but each must be NAME=PATH")
+            raise ConfigError("runs", run, "each must be NAME=PATH")
         try:
             found, evaluations = curves_of(Path(path))
         except (OSError, ValueError, KeyError) as error:
-            fail(
-                EXIT_BAD_CONFIG,
-                f"runs has {run!r}, but {path} is no run directory or file of bench.time_to_score: {error}",
-            )
-        key = f"mean_return_{args.window}"
-        curves.setdefault(name, []).extend([point for point in curve if point[key] is not None] for curve in found)
+            raise ConfigError("runs", run, f"{path} is no run directory or file of bench.time_to_score") from error
+        drawn = [[point for point in curve if point.get(mean) is not None] for curve in found]
+        if not any(drawn):
+            raise ConfigError("runs", run, f"it has no mean over {args.window} episodes")
+        curves.setdefault(name, []).extend(drawn)
         if evaluations:
             dots.setdefault(name, []).extend(evaluations)
     learning_curves(curves, args.plot, args.title, window=args.window, dots=dots)

@@ -20,6 +20,7 @@ import torch
 
 from a3c_fast.cli import parse
 from a3c_fast.config import Config
+from bench.command import errors_in_one_sentence
 from bench.machine import machine
 
 _SECONDS_BETWEEN_POINTS = 5.0
@@ -62,12 +63,14 @@ class _QNetwork(torch.nn.Module):
 
 def dqn(args: Arguments) -> dict[str, Any]:
     """Trains Stable-Baselines3's DQN."""
+    import ale_py
+    import gymnasium
     from stable_baselines3 import DQN
     from stable_baselines3.common.callbacks import BaseCallback
-    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.env_util import make_atari_env
+    from stable_baselines3.common.vec_env import VecFrameStack
 
     from a3c_fast.evaluate import evaluate
-    from bench.textbook_a3c import make_atari
 
     class Watch(BaseCallback):  # type: ignore[misc, unused-ignore]  # Any where Stable-Baselines3 is not installed
         """Ends after the time, and keeps the curve."""
@@ -86,9 +89,13 @@ def dqn(args: Arguments) -> dict[str, Any]:
                 self.curve.append({**point, "mean_return_100": sum(returns) / len(returns)})
             return now - self.begin < 60 * args.minutes
 
+    gymnasium.register_envs(ale_py)
+    # Returns of whole games with raw rewards; lives and the signs of rewards for the agent.
+    env_kwargs = {"frameskip": 1, "repeat_action_probability": 0.0}
+    env = VecFrameStack(make_atari_env(f"ALE/{args.game}-v5", n_envs=1, seed=1, env_kwargs=env_kwargs), 4)
     model = DQN(
         "CnnPolicy",
-        Monitor(make_atari(args.game, 1)),
+        env,
         learning_rate=1e-4,
         buffer_size=100_000,
         learning_starts=100_000,
@@ -149,6 +156,7 @@ def measure(args: Arguments) -> dict[str, Any]:
     return {"game": args.game, "minutes": args.minutes, "agents": agents, "machine": facts}
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.dqn")

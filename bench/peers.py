@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c_fast.cli import parse
+from bench.command import errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 from bench.throughput import Arguments as ThroughputArguments
@@ -110,6 +111,7 @@ def measure(args: Arguments) -> dict[str, Any]:
     }
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.peers")

@@ -20,19 +20,6 @@ def bars(values: Mapping[str, float], path: Path, title: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def line(values: Mapping[str, float], path: Path, title: str, xlabel: str, ylabel: str) -> None:
-    """A line through the values over their numeric names, beside the line of perfect scaling."""
-    figure = Figure(figsize=(5.5, 4), layout="constrained")
-    axis = figure.subplots()
-    counts = [int(name) for name in values]
-    axis.plot(counts, list(values.values()), marker="o", label="measured")
-    axis.plot(counts, [values[str(counts[0])] * count / counts[0] for count in counts], "--", label="linear")
-    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    axis.legend()
-    axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-
-
 def stack(values: Mapping[str, float], path: Path, title: str) -> None:
     """One bar of all the values, the largest named; what is under a hundredth of the whole is not drawn by name."""
     figure = Figure(figsize=(10, 3.2), layout="constrained")

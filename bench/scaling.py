@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from a3c_fast.cli import parse
+from bench.command import errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 from bench.throughput import Arguments as ThroughputArguments
@@ -75,6 +76,7 @@ def _pinned(make: Steps, cores: list[int]) -> Steps:
     return pinned
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.scaling")

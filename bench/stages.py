@@ -16,6 +16,7 @@ from typing import Any
 from a3c_fast.cli import parse
 from a3c_fast.config import Config
 from bench import throughput
+from bench.command import errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, warm_up
 
@@ -81,6 +82,7 @@ def measure(config: Config, seconds: float) -> dict[str, Any]:
     }
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.stages")

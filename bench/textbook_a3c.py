@@ -18,7 +18,8 @@ from a3c_fast.policy import ActorCritic
 
 
 def make_atari(game: str, seed: int) -> Any:
-    """A gymnasium Atari environment with the usual wrappers, as EnvPool's defaults have them."""
+    """A gymnasium Atari environment with the usual preprocessing; a lost life ends the episode and, unlike EnvPool's
+    `episodic_life`, the game: what is measured with it is speed."""
     import ale_py
     import gymnasium
     from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from a3c_fast.cli import parse
 from a3c_fast.config import Config, PrecisionName
+from bench.command import errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 
@@ -115,6 +116,7 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, Any]:
     }
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.throughput")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a3c_fast.config import Config
+from bench.command import errors_in_one_sentence, parse_with_training
 from bench.machine import machine
 
 if TYPE_CHECKING:
@@ -137,15 +138,10 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
     }
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
-    import tyro
-
-    from a3c_fast.train import configure
-
-    prog = "python -m bench.time_to_score"
-    args, rest = tyro.cli(Arguments, prog=prog, return_unknown_args=True)
-    config = dataclasses.replace(configure(list(rest), prog), run_dir=None)
+    args, config = parse_with_training(Arguments, "python -m bench.time_to_score")
     result = measure(config, args)
     if args.plot is not None:
         from bench.plots import learning_curves

@@ -7,13 +7,13 @@ dead: no gradient comes through its ReLU, so on such images it can learn nothing
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_module
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from a3c_fast.config import Config
 from a3c_fast.errors import ConfigError
+from bench.command import errors_in_one_sentence, parse_with_training
 from bench.machine import machine
 
 if TYPE_CHECKING:
@@ -85,18 +85,12 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
     return {"points": points, "config": resolved, "machine": facts}
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
-    import tyro
-
-    from a3c_fast.cli import EXIT_BAD_CONFIG, fail
-    from a3c_fast.train import configure
-
-    prog = "python -m bench.units"
-    args, rest = tyro.cli(Arguments, prog=prog, return_unknown_args=True)
-    config = dataclasses.replace(configure(list(rest), prog), run_dir=None)
+    args, config = parse_with_training(Arguments, "python -m bench.units")
     if config.model == "mlp":
-        fail(EXIT_BAD_CONFIG, ConfigError("model", config.model, "it has no ReLU whose units could be dead"))
+        raise ConfigError("model", config.model, "it has no ReLU whose units could be dead")
     result = measure(config, args)
     if args.json:
         print(json_module.dumps(result))

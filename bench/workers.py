@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c_fast.config import Config
+from bench.command import errors_in_one_sentence, parse_with_training
 from bench.machine import machine
 from bench.time_to_score import train_and_watch
 
@@ -47,16 +48,11 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
     return {"env_id": config.env_id, "curves": curves, "config": config.to_json(), "machine": facts}
 
 
+@errors_in_one_sentence()
 def main() -> None:
     """The command."""
-    import tyro
-
-    from a3c_fast.train import configure
-
-    prog = "python -m bench.workers"
-    args, rest = tyro.cli(Arguments, prog=prog, return_unknown_args=True)
-    config = configure([*rest, "--envs-per-worker", "1", "--envs-per-update", "1"], prog)
-    result = measure(dataclasses.replace(config, run_dir=None), args)
+    args, config = parse_with_training(Arguments, "python -m bench.workers")
+    result = measure(dataclasses.replace(config, envs_per_worker=1, envs_per_update=1), args)
     if args.plot is not None:
         from bench.plots import learning_curves
 
@@ -66,8 +62,10 @@ def main() -> None:
         print(json_module.dumps(result))
         return
     for workers, runs in result["curves"].items():
-        last = [run[-1] for run in runs]
-        returns = ", ".join(f"{point['mean_return_100']:.1f} in {point['seconds']:.0f} s" for point in last)
+        last = [run[-1] if run else None for run in runs]
+        returns = ", ".join(
+            f"{point['mean_return_100']:.1f} in {point['seconds']:.0f} s" if point else "no episode" for point in last
+        )
         print(f"{workers:>3} workers: {returns}")
 
 

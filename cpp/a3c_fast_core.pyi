@@ -5,7 +5,6 @@ import numpy as np
 import numpy.typing as npt
 
 __version__: str
-torch_version: str
 
 _Floats = npt.NDArray[np.float32]
 _ParameterSpec = tuple[str, tuple[int, ...], bool, int]

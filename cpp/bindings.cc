@@ -477,7 +477,6 @@ py::tuple network_gradients(BoundNetwork& self, const py::array& observations, c
 PYBIND11_MODULE(a3c_fast_core, m) {
   m.doc() = "The training loop of a3c_fast: workers, environments, network, learning. Use the package a3c_fast.";
   m.attr("__version__") = A3C_VERSION;
-  m.attr("torch_version") = A3C_TORCH_VERSION;
 
   py::class_<a3c::OptimizerConfig>(m, "OptimizerConfig")
       .def(

@@ -1,6 +1,5 @@
 // The plain structs that cross the Python boundary once, before any thread starts.
-// a3c_fast/defaults.py is the only home of defaults and config.py of validation: nothing here has a default that
-// matters.
+// Defaults and validation are Python's, a3c_fast/defaults.py and config.py: nothing here has a default that matters.
 #pragma once
 
 #include <cstdint>

@@ -292,8 +292,6 @@ class A3C:
             target = advantages + np.array(values)[:-1]
         acted = self.theta.copy()  # theta'
         lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
-        if s.learning_rate_warmup:
-            lr *= min(1.0, self.steps / s.learning_rate_warmup)
         entropy_coef = s.entropy_coef
         if s.entropy_decay_steps:
             passed = min(1.0, self.steps / s.entropy_decay_steps)
@@ -342,7 +340,10 @@ class A3C:
             total.backward()
             gradient = torch.cat([p.grad.flatten() for p in self.model.parameters()]).double().numpy()
             gradient *= clip_scale(gradient, s.max_grad_norm)
-            self.theta = s.optimizer.push(self.theta, gradient, lr)
+            warm = 1.0
+            if s.learning_rate_warmup:
+                warm = min(1.0, self.updates * size / s.update_epochs / s.learning_rate_warmup)
+            self.theta = s.optimizer.push(self.theta, gradient, lr * warm)
             self.updates += 1
         self.steps += int(mask.sum())
 

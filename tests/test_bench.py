@@ -80,7 +80,8 @@ def test_curves(tmp_path: Path) -> None:
     assert (drawn.returncode, drawn.stdout, drawn.stderr) == (0, "", "")
     assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     for run, sentence in {
-        "nameless": "error: runs has 'nameless', but each must be NAME=PATH",
+        "nameless": "error: runs is 'nameless', but each must be NAME=PATH",
+        f"a={results / 'tuning' / 'pong_living_lr_1e-3'}": "it has no mean over 20 episodes",
         f"a={tmp_path}": "is no run directory or file of bench.time_to_score",
         f"a={results / 'memory_pong.json'}": "is no run directory or file of bench.time_to_score",
     }.items():
@@ -88,3 +89,26 @@ def test_curves(tmp_path: Path) -> None:
         assert refused.returncode == 2
         assert sentence in refused.stderr
         assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "sentence"),
+    [
+        ("throughput", ("--env-id", "Pogn-v5"), "env_id is 'Pogn-v5'"),
+        ("scaling", ("--env-id", "Pogn-v5"), "env_id is 'Pogn-v5'"),
+        ("time_to_score", ("--t-max", "0"), "t_max is 0"),
+        (
+            "time_to_score",
+            ("--max-minutes", "5"),
+            "max_minutes is 5.0, but python -m bench.time_to_score ends its runs",
+        ),
+        ("units", ("--env-id", "CartPole-v1"), "model is 'mlp'"),
+        ("workers", ("--stop-at-return", "5"), "stop_at_return is 5.0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_sentence(program: str, flags: tuple[str, ...], sentence: str) -> None:
+    command = [sys.executable, "-m", f"bench.{program}", *flags]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"error: {sentence}")
+    assert refused.stderr.count("\n") == 1

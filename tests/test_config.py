@@ -326,7 +326,7 @@ def test_it_is_frozen_and_hashable() -> None:
 
 
 def test_lists_and_strings_of_json_become_tuples_and_paths() -> None:
-    config = Config.from_json({"env_id": FAKE, "hidden_sizes": [8, 16], "run_dir": "runs/x"})
+    config = Config.from_json(Config(env_id=FAKE).to_json() | {"hidden_sizes": [8, 16], "run_dir": "runs/x"})
     assert config.hidden_sizes == (8, 16)
     assert config.run_dir == Path("runs/x")
 
@@ -372,6 +372,10 @@ def test_json_has_every_field() -> None:
 def test_a_field_of_another_version_is_refused() -> None:
     with pytest.raises(ConfigError, match="num_wrokers is 3, but this version of a3c_fast has no such field"):
         Config.from_json({"num_wrokers": 3})
+    stored = Config().to_json()
+    del stored["entropy_decay_steps"]
+    with pytest.raises(ConfigError, match="entropy_decay_steps is None, but stored settings must have every field"):
+        Config.from_json(stored)
 
 
 def test_fields_that_make_a_checkpoint_another_ones_exist() -> None:

@@ -355,7 +355,7 @@ def test_no_episodes_are_refused() -> None:
         evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=0)  # type: ignore[arg-type]
 
 
-def test_the_frames_of_the_first_episode_are_given(tmp_path: Path) -> None:
+def test_the_frames_of_the_first_episode_are_given() -> None:
     with Trainer(Config(num_workers=1, envs_per_worker=1, envs_per_update=1)) as trainer:
         policy = trainer.policy()
     frames: list[Any] = []
@@ -414,6 +414,14 @@ main(sys.argv[1:])
     assert result.status == 1
     assert "extra `video`" in result.error
     assert not (tmp_path / "x.gif").exists()
+
+
+def test_a_video_that_cannot_be_is_refused_first(tmp_path: Path) -> None:
+    pytest.importorskip("imageio")
+    for video, sentence in {"x.txt": "it must end in .mp4 or .gif", "none/x.gif": "none is no directory"}.items():
+        result = run(EVALUATE, str(pong_run(tmp_path / video.replace("/", "_"))), "--video", video, cwd=tmp_path)
+        assert result.status == 2
+        assert sentence in result.error
 
 
 def test_a_video_shows_the_first_episode(tmp_path: Path) -> None:

@@ -65,6 +65,17 @@ def test_at_the_start(tmp_path: Path, delay: float) -> None:
     assert stderr in ("", "interrupted before the run began: nothing to save\n")
 
 
+def test_between_the_environments_and_the_workers(tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from a3c_fast import train
+train._announce = lambda trainer: os.kill(os.getpid(), signal.SIGTERM)
+train.main(["--env-id", "a3c_fast/Fake-v0", "--total-steps", "1000000000000", "--run-dir", {str(tmp_path)!r}])
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert end(process, 30) == (143, "")
+
+
 def test_during_saves(tmp_path: Path) -> None:
     process = start(tmp_path, "--checkpoint-every-seconds", "0.001")
     wait_for(lambda: len(checkpoints.paths(tmp_path / "checkpoints")) >= 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -72,7 +73,9 @@ def test_parameters_come_and_go(tmp_path: Path) -> None:
     assert all(np.array_equal(saved.parameters[name], value.numpy()) for name, value in state.items())
     with Trainer(Config(env_id=FAKE, seed=9)) as other:
         assert not torch.equal(other.state_dict()["fc1.weight"], state["fc1.weight"])
+        steps = other.run(until=500)["step"]
         other.load_state_dict(state)
+        assert (other.stats()["step"], other.stats()["updates"]) == (steps, 0)
         again = other.policy()(observations)
         assert torch.allclose(again[0], logits, atol=1e-6)
         assert torch.allclose(again[1], values, atol=1e-6)
@@ -90,6 +93,18 @@ def test_a_worker_that_fails(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="cannot start again"):
             trainer.start()
     assert checkpoints.load_newest(tmp_path / "checkpoints").step > 0
+
+
+def test_a_failed_save_does_not_hide_the_worker_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    config = Config(env_id=FAKE, total_steps=FOREVER, run_dir=tmp_path)
+    with Trainer(config, clients=[fake_client(fail_at=300)]) as trainer:
+        monkeypatch.setattr(checkpoints, "save", full)
+        with pytest.raises(WorkerError, match="worker 0 failed: scripted failure") as caught:
+            trainer.run()
+    assert "No space left on device" in caught.value.__notes__[0]
 
 
 def test_a_worker_that_hangs() -> None:
@@ -139,6 +154,26 @@ def test_ends_that_are_asked_for() -> None:
         assert 0.5 < trainer.run()["wall_seconds"] < 10
     with Trainer(Config(env_id=FAKE, total_steps=FOREVER, stop_at_return=1.0)) as trainer:
         assert trainer.run()["episodes"] >= 100
+
+
+def test_a_resumed_run_stops_at_a_return_of_a_hundred_episodes_of_its_own(tmp_path: Path) -> None:
+    config = Config(env_id=FAKE, total_steps=FOREVER, run_dir=tmp_path, num_workers=1, stop_at_return=1.0)
+    with Trainer(config) as trainer:
+        before = trainer.run()["episodes"]
+    with Trainer(dataclasses.replace(config, resume=True)) as trainer:
+        assert trainer.run()["episodes"] - before >= 100
+
+
+def test_stopping_from_another_thread(tmp_path: Path) -> None:
+    for i in range(10):
+        with Trainer(Config(env_id=FAKE, total_steps=FOREVER, run_dir=tmp_path / str(i))) as trainer:
+            threads = [threading.Timer(0.1, trainer.stop) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            assert trainer.run()["step"] > 0
+            for thread in threads:
+                thread.join()
+        assert len(checkpoints.paths(tmp_path / str(i) / "checkpoints")) == 1
 
 
 def test_a_thousand_starts_and_stops() -> None:

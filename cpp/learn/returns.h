@@ -19,7 +19,7 @@ void n_step_returns(int t_max, int num_envs, const float* rewards, const uint8_t
 void gae(int t_max, int num_envs, const float* rewards, const uint8_t* done, const uint8_t* bootstraps,
          const float* values, double gamma, double lambda, float* returns, float* advantages);
 
-// To mean 0 and standard deviation 1 over the valid samples of an update; the others keep what they have. One valid
+// To mean 0 and standard deviation 1 over the valid samples of a rollout; the others keep what they have. One valid
 // sample, or equal ones, become 0.
 void normalize_advantages(int64_t num_samples, const uint8_t* valid, float* advantages);
 

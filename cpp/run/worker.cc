@@ -220,7 +220,11 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
 double Shared::learning_rate() const {
   const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
   double factor = 1.0;
-  if (config.learning_rate_warmup > 0) factor = std::min(1.0, done / static_cast<double>(config.learning_rate_warmup));
+  if (config.learning_rate_warmup > 0) {
+    const auto learned = static_cast<double>(params.updates() * config.t_max * config.envs_per_update);
+    factor = std::min(
+        1.0, learned / (static_cast<double>(config.update_epochs) * static_cast<double>(config.learning_rate_warmup)));
+  }
   if (config.learning_rate_decay) factor *= std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
   return config.learning_rate * factor;
 }

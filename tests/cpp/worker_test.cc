@@ -379,18 +379,30 @@ TEST(the_learning_rate_rises_from_0_first) {
   TrainConfig config = small_config();
   config.total_steps = 1000;
   config.learning_rate_warmup = 200;
-  Run run(config, 2, pays_by_parity);
-  CHECK_EQUAL(run.shared.learning_rate(), 0.0);
-  run.shared.steps = 50;
-  CHECK_CLOSE(run.shared.learning_rate(), 0.25e-2, 1e-12);
-  run.shared.steps = 900;
-  CHECK_CLOSE(run.shared.learning_rate(), 1e-2, 1e-12);
-  config.learning_rate_decay = true;
-  Run both(config, 2, pays_by_parity);
-  both.shared.steps = 50;
-  CHECK_CLOSE(both.shared.learning_rate(), 0.25 * 0.95e-2, 1e-12);
-  both.shared.steps = 900;
-  CHECK_CLOSE(both.shared.learning_rate(), 0.1e-2, 1e-12);
+  const auto learn_from = [&](Run& run, int64_t steps) {
+    const int64_t updates = steps * config.update_epochs / (config.t_max * config.envs_per_update);
+    while (run.shared.params.updates() < updates) run.shared.params.begin_push(1, 0);
+  };
+  for (const int epochs : {1, 4}) {
+    config.update_epochs = epochs;
+    config.learning_rate_decay = false;
+    Run run(config, 2, pays_by_parity);
+    CHECK_EQUAL(run.shared.learning_rate(), 0.0);
+    run.shared.steps = 500;  // not the steps that are made: the first rollouts of all workers may be many
+    CHECK_EQUAL(run.shared.learning_rate(), 0.0);
+    learn_from(run, 50);
+    CHECK_CLOSE(run.shared.learning_rate(), 0.25e-2, 1e-12);
+    learn_from(run, 900);
+    CHECK_CLOSE(run.shared.learning_rate(), 1e-2, 1e-12);
+    config.learning_rate_decay = true;
+    Run both(config, 2, pays_by_parity);
+    learn_from(both, 50);
+    both.shared.steps = 50;
+    CHECK_CLOSE(both.shared.learning_rate(), 0.25 * 0.95e-2, 1e-12);
+    learn_from(both, 900);
+    both.shared.steps = 900;
+    CHECK_CLOSE(both.shared.learning_rate(), 0.1e-2, 1e-12);
+  }
 }
 
 TEST(the_entropy_coefficient_falls_to_a_fraction_of_itself) {

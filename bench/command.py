@@ -1,0 +1,44 @@
+"""What the programs share: their own flags beside those of training, and errors in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
+from a3c_fast.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from a3c_fast.config import Config
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def errors_in_one_sentence() -> Iterator[None]:
+    """Ends the program with 2 for a setting that cannot be, and with 1 where something failed."""
+    try:
+        yield
+    except (ConfigError, CheckpointError) as error:
+        fail(EXIT_BAD_CONFIG, error)
+    except (ImportError, RuntimeError, OSError) as error:
+        fail(EXIT_FAILED, error)
+
+
+def parse_with_training(cls: type[T], prog: str) -> tuple[T, Config]:
+    """A program's own flags, and those of `python -m a3c_fast.train`, without a run directory.
+
+    Raises `ConfigError` for those that would end a run, which the programs do by rules of their own.
+    """
+    import tyro
+
+    from a3c_fast.train import configure
+
+    args, rest = tyro.cli(cls, prog=prog, return_unknown_args=True)
+    config = configure(list(rest), prog)
+    for name in ("resume", "max_minutes", "stop_at_return"):
+        if (value := getattr(config, name)) not in (False, 0, None):
+            raise ConfigError(name, value, f"{prog} ends its runs by rules of its own")
+    return args, dataclasses.replace(config, run_dir=None)
