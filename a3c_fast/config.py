@@ -79,8 +79,8 @@ class Config:
     """Shared RMSProp in the paper's form, or shared Adam."""
     learning_rate: float = _BY_FAMILY
     """Initial step size."""
-    learning_rate_decay: bool = True
-    """Bring the learning rate linearly to 0 at `total_steps`."""
+    learning_rate_decay_power: float = _BY_FAMILY
+    """The learning rate falls with this power of the share of `total_steps` that is left: 1 is linear, 0 keeps it."""
     learning_rate_warmup: int = _BY_FAMILY
     """Agent steps over which the learning rate first rises from 0; 0: none."""
     gamma: float = _BY_FAMILY
@@ -285,7 +285,7 @@ def _check(config: Config, family: Family) -> None:
         number("observation_scale", 0, 1e3, above=True)
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
-    flag("learning_rate_decay")
+    number("learning_rate_decay_power", 0, 100)
     integer("learning_rate_warmup", 0, 2**62)
     number("gamma", 0, 1)
     number("gae_lambda", 0, 1)

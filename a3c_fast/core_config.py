@@ -33,7 +33,7 @@ def train_config(c: Config) -> _core.TrainConfig:
         value_coef=c.value_coef,
         max_grad_norm=c.max_grad_norm,
         learning_rate=c.learning_rate,
-        learning_rate_decay=c.learning_rate_decay,
+        learning_rate_decay_power=c.learning_rate_decay_power,
         learning_rate_warmup=c.learning_rate_warmup,
         optimizer=optimizer,
         seed=c.seed,

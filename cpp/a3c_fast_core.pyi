@@ -47,7 +47,7 @@ class TrainConfig:
         value_coef: float,
         max_grad_norm: float,
         learning_rate: float,
-        learning_rate_decay: bool,
+        learning_rate_decay_power: float,
         learning_rate_warmup: int,
         optimizer: OptimizerConfig,
         seed: int,

@@ -501,7 +501,7 @@ PYBIND11_MODULE(a3c_fast_core, m) {
       .def(py::init([](int64_t total_steps, int t_max, int envs_per_update, int update_epochs, double clip_coef,
                        bool normalize_advantages, double gamma, double gae_lambda, double entropy_coef,
                        double entropy_final_fraction, int64_t entropy_decay_steps, double value_coef,
-                       double max_grad_norm, double learning_rate, bool learning_rate_decay,
+                       double max_grad_norm, double learning_rate, double learning_rate_decay_power,
                        int64_t learning_rate_warmup, const a3c::OptimizerConfig& optimizer, uint64_t seed,
                        double watchdog_seconds) {
              return a3c::TrainConfig{total_steps,
@@ -518,7 +518,7 @@ PYBIND11_MODULE(a3c_fast_core, m) {
                                      value_coef,
                                      max_grad_norm,
                                      learning_rate,
-                                     learning_rate_decay,
+                                     learning_rate_decay_power,
                                      learning_rate_warmup,
                                      optimizer,
                                      seed,
@@ -526,7 +526,7 @@ PYBIND11_MODULE(a3c_fast_core, m) {
            }),
            py::kw_only(), "total_steps"_a, "t_max"_a, "envs_per_update"_a, "update_epochs"_a, "clip_coef"_a,
            "normalize_advantages"_a, "gamma"_a, "gae_lambda"_a, "entropy_coef"_a, "entropy_final_fraction"_a,
-           "entropy_decay_steps"_a, "value_coef"_a, "max_grad_norm"_a, "learning_rate"_a, "learning_rate_decay"_a,
+           "entropy_decay_steps"_a, "value_coef"_a, "max_grad_norm"_a, "learning_rate"_a, "learning_rate_decay_power"_a,
            "learning_rate_warmup"_a, "optimizer"_a, "seed"_a, "watchdog_seconds"_a);
 
   py::class_<ClientBox>(m, "EnvClient")

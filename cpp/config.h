@@ -65,8 +65,8 @@ struct TrainConfig {
   double value_coef = 0;
   double max_grad_norm = 0;  // 0: no clipping
   double learning_rate = 0;
-  bool learning_rate_decay = false;  // linearly to 0 at total_steps
-  int64_t learning_rate_warmup = 0;  // agent steps over which it first rises from 0
+  double learning_rate_decay_power = 0;  // it falls with this power of the share of total_steps that is left
+  int64_t learning_rate_warmup = 0;      // agent steps over which it first rises from 0
   OptimizerConfig optimizer;
   uint64_t seed = 0;
   double watchdog_seconds = 0;  // a worker silent for so long fails the run

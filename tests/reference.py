@@ -220,7 +220,7 @@ class Settings:
     value_coef: float = 0.5
     max_grad_norm: float = 0.5
     learning_rate: float = 1e-3
-    learning_rate_decay: bool = True
+    learning_rate_decay_power: float = 1.0
     learning_rate_warmup: int = 0
     total_steps: int = 4000
     seed: int = 1
@@ -291,7 +291,7 @@ class A3C:
             advantages = gae(*table, s.gae_lambda)
             target = advantages + np.array(values)[:-1]
         acted = self.theta.copy()  # theta'
-        lr = s.learning_rate * (max(0.0, 1 - self.steps / s.total_steps) if s.learning_rate_decay else 1.0)
+        lr = s.learning_rate * max(0.0, 1 - self.steps / s.total_steps) ** s.learning_rate_decay_power
         entropy_coef = s.entropy_coef
         if s.entropy_decay_steps:
             passed = min(1.0, self.steps / s.entropy_decay_steps)

@@ -176,11 +176,17 @@ def test_a_run_without_a_directory_makes_one_of_its_own(tmp_path: Path) -> None:
 
 
 def test_flags_may_have_underscores_and_equals_signs(tmp_path: Path) -> None:
-    flags = (f"--env_id={FAKE}", "--total_steps=2000", "--run_dir=r", "--num-workers=1", "--no-learning-rate-decay")
+    flags = (
+        f"--env_id={FAKE}",
+        "--total_steps=2000",
+        "--run_dir=r",
+        "--num-workers=1",
+        "--learning-rate-decay-power=0",
+    )
     result = run(TRAIN, *flags, "--hidden-sizes", "8", "16", cwd=tmp_path)
     assert result.status == 0, result
     config = json.loads((tmp_path / "r/config.json").read_text())
-    assert (config["env_id"], config["hidden_sizes"], config["learning_rate_decay"]) == (FAKE, [8, 16], False)
+    assert (config["env_id"], config["hidden_sizes"], config["learning_rate_decay_power"]) == (FAKE, [8, 16], 0)
     assert read_lines(tmp_path / "r")[-1]["learning_rate"] == config["learning_rate"]
 
 

@@ -44,6 +44,7 @@ INTEGERS = {
 # The same, and whether the lowest itself is allowed.
 NUMBERS = {
     "learning_rate": (0, 1e3, False),
+    "learning_rate_decay_power": (0, 100, True),
     "clip_coef": (0, 1, False),
     "gamma": (0, 1, True),
     "gae_lambda": (0, 1, True),
@@ -64,7 +65,7 @@ NUMBERS = {
     "checkpoint_every_seconds": (0, 1e9, False),
     "watchdog_seconds": (0, 1e6, False),
 }
-FLAGS = ("learning_rate_decay", "normalize_advantages", "episodic_life", "reward_clip", "resume")
+FLAGS = ("normalize_advantages", "episodic_life", "reward_clip", "resume")
 CHOICES = ("model", "optimizer", "precision", "preset")
 OTHERS = ("env_id", "hidden_sizes", "run_dir")
 
@@ -135,7 +136,7 @@ def test_the_preset_of_the_paper() -> None:
     config = Config(preset="paper")
     assert (config.num_workers, config.envs_per_worker, config.envs_per_update, config.t_max) == (16, 1, 1, 5)
     assert (config.optimizer, config.rmsprop_alpha, config.gamma, config.entropy_coef) == ("rmsprop", 0.99, 0.99, 0.01)
-    assert (config.gae_lambda, config.update_epochs, config.learning_rate_decay) == (1.0, 1, True)
+    assert (config.gae_lambda, config.update_epochs, config.learning_rate_decay_power) == (1.0, 1, 1)
     assert Config(preset="paper", t_max=20).t_max == 20  # what is said goes before what the preset says
     assert Config.from_json(config.to_json()) == config
     for names in (PRESETS[name] for name in PRESETS):
@@ -342,7 +343,7 @@ def test_lists_and_strings_of_json_become_tuples_and_paths() -> None:
             "hidden_sizes": st.lists(st.integers(1, 65536), min_size=1, max_size=16).map(tuple),
             "optimizer": st.sampled_from(["rmsprop", "adam"]),
             "learning_rate": st.floats(0, 1e3, exclude_min=True),
-            "learning_rate_decay": st.booleans(),
+            "learning_rate_decay_power": st.floats(0, 100),
             "learning_rate_warmup": st.integers(0, 2**62),
             "entropy_decay_steps": st.integers(0, 2**62),
             "precision": st.sampled_from(["auto", "fp32", "bf16"]),

@@ -18,11 +18,11 @@ from a3c_fast.policy import make_policy
 
 VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adam"},
-    {"optimizer": "adam", "learning_rate_warmup": 600},
+    {"optimizer": "adam", "learning_rate_warmup": 600, "learning_rate_decay_power": 2.0},
     {"optimizer": "adam", "entropy_coef": 0.3, "entropy_decay_steps": 700, "entropy_final_fraction": 0.1},
     {"optimizer": "rmsprop", "learning_rate": 7e-4, "max_grad_norm": 40.0},
     {"optimizer": "adam", "gae_lambda": 0.95, "envs_per_update": 2},
-    {"optimizer": "rmsprop", "envs_per_update": 1, "max_grad_norm": 0.0, "learning_rate_decay": False},
+    {"optimizer": "rmsprop", "envs_per_update": 1, "max_grad_norm": 0.0, "learning_rate_decay_power": 0.0},
     {"optimizer": "adam", "gae_lambda": 0.9, "envs_per_update": 4, "t_max": 13, "gamma": 0.9},
     {"optimizer": "adam", "gae_lambda": 0.9, "envs_per_update": 2, "update_epochs": 3, "clip_coef": 0.05},
     {"optimizer": "rmsprop", "envs_per_update": 2, "update_epochs": 2, "normalize_advantages": True},

@@ -225,7 +225,8 @@ double Shared::learning_rate() const {
     factor = std::min(
         1.0, learned / (static_cast<double>(config.update_epochs) * static_cast<double>(config.learning_rate_warmup)));
   }
-  if (config.learning_rate_decay) factor *= std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
+  const double left = std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
+  factor *= std::pow(left, config.learning_rate_decay_power);
   return config.learning_rate * factor;
 }
 

@@ -22,8 +22,8 @@ struct Shared {
   Shared(const TrainConfig& config, int num_workers, int64_t num_parameters)
       : config(config), num_workers(num_workers), params(num_parameters, config.optimizer) {}
 
-  // The linear schedule: learning_rate * min(1, learned / warmup) * (1 - steps / total_steps), at least 0. `learned`
-  // is what the updates so far have learned from: `steps` stands still while the first rollouts are learned from.
+  // learning_rate * min(1, learned / warmup) * (1 - steps / total_steps)^decay_power, at least 0. `learned` is what the
+  // updates so far have learned from: `steps` stands still while the first rollouts are learned from.
   double learning_rate() const;
   // From entropy_coef linearly to entropy_final_fraction of it at entropy_decay_steps.
   double entropy_coef() const;

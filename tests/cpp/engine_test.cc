@@ -515,7 +515,7 @@ TEST(workers_flush_denormal_statistics) {
 
 TEST(runs_in_pieces_equal_one_run_of_one_worker) {
   TrainConfig config = small_config();
-  config.learning_rate_decay = true;
+  config.learning_rate_decay_power = 1;
   config.total_steps = 1000;
   const auto whole = make_engine(fake_clients(1), config), pieces = make_engine(fake_clients(1), config);
   run_until(*whole, 1000);

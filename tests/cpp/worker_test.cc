@@ -360,7 +360,7 @@ TEST(what_the_environment_throws_comes_through) {
 TEST(the_learning_rate_goes_to_0_and_not_below) {
   TrainConfig config = small_config();
   config.total_steps = 1000;
-  config.learning_rate_decay = true;
+  config.learning_rate_decay_power = 1;
   Run run(config, 2, pays_by_parity);
   CHECK_CLOSE(run.shared.learning_rate(), 1e-2, 1e-12);
   run.shared.steps = 250;
@@ -369,7 +369,13 @@ TEST(the_learning_rate_goes_to_0_and_not_below) {
   CHECK_EQUAL(run.shared.learning_rate(), 0.0);
   run.shared.steps = 1500;
   CHECK_EQUAL(run.shared.learning_rate(), 0.0);
-  config.learning_rate_decay = false;
+  config.learning_rate_decay_power = 2;
+  Run quadratic(config, 2, pays_by_parity);
+  quadratic.shared.steps = 500;
+  CHECK_CLOSE(quadratic.shared.learning_rate(), 0.25e-2, 1e-12);
+  quadratic.shared.steps = 1500;
+  CHECK_EQUAL(quadratic.shared.learning_rate(), 0.0);
+  config.learning_rate_decay_power = 0;
   Run constant(config, 2, pays_by_parity);
   constant.shared.steps = 1500;
   CHECK_CLOSE(constant.shared.learning_rate(), 1e-2, 1e-12);
@@ -385,7 +391,7 @@ TEST(the_learning_rate_rises_from_0_first) {
   };
   for (const int epochs : {1, 4}) {
     config.update_epochs = epochs;
-    config.learning_rate_decay = false;
+    config.learning_rate_decay_power = 0;
     Run run(config, 2, pays_by_parity);
     CHECK_EQUAL(run.shared.learning_rate(), 0.0);
     run.shared.steps = 500;  // not the steps that are made: the first rollouts of all workers may be many
@@ -394,7 +400,7 @@ TEST(the_learning_rate_rises_from_0_first) {
     CHECK_CLOSE(run.shared.learning_rate(), 0.25e-2, 1e-12);
     learn_from(run, 900);
     CHECK_CLOSE(run.shared.learning_rate(), 1e-2, 1e-12);
-    config.learning_rate_decay = true;
+    config.learning_rate_decay_power = 1;
     Run both(config, 2, pays_by_parity);
     learn_from(both, 50);
     both.shared.steps = 50;
