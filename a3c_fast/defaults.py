@@ -13,8 +13,8 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
         "total_steps": 10_000_000,
         "num_workers": 0,
-        "envs_per_worker": 8,
-        "envs_per_update": 1,
+        "envs_per_worker": 16,
+        "envs_per_update": 2,
         "t_max": 64,
         "update_epochs": 4,
         "normalize_advantages": True,
@@ -72,8 +72,6 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
 # the ones of docs/tuning.md, "Observations of unit scale" and "An entropy coefficient that falls".
 LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
     "atari": {
-        "envs_per_worker": 16,
-        "envs_per_update": 2,
         "t_max": 20,
         "learning_rate_decay_power": 1.0,
         "normalize_advantages": False,

@@ -108,12 +108,14 @@ def test_a_failed_save_does_not_hide_the_worker_that_failed(tmp_path: Path, monk
 
 
 def test_a_worker_that_hangs() -> None:
+    torch_threads = torch.get_num_threads()
     config = Config(env_id=FAKE, total_steps=FOREVER, watchdog_seconds=0.3)
     with Trainer(config, clients=[fake_client(hang_at=50, hang_seconds=1.5)]) as trainer:
         began = time.monotonic()
         with pytest.raises(WorkerError, match=r"no progress for 0\.3 seconds while waiting for the environment"):
             trainer.run()
         assert time.monotonic() - began < 1.4
+    assert torch.get_num_threads() == torch_threads
     time.sleep(1.5)  # the worker that was left behind ends on memory of its own
 
 
@@ -126,7 +128,11 @@ def test_two_at_once_and_torch_threads() -> None:
             time.sleep(0.3)
         assert one.running
         assert one.stats()["step"] > 0
-    assert torch.get_num_threads() == before
+        assert torch.get_num_threads() == 1
+        one.stop()
+        assert torch.get_num_threads() == before
+        one.run(until=one.stats()["step"] + 1000)
+        assert torch.get_num_threads() == before
 
 
 def test_stats_from_many_threads() -> None:

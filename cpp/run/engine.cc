@@ -74,9 +74,9 @@ void Engine::start(int64_t until) {
   if (state.failure) throw std::logic_error("cannot start again after a worker failed: " + state.failure->message);
   state.shared.stop = false;
   state.shared.until = until;
-  single_threaded_ = std::make_unique<SingleThreadedTorch>();
   {
     const std::lock_guard lock(state.mutex);
+    single_threaded_ = std::make_unique<SingleThreadedTorch>();
     std::fill(state.alive.begin(), state.alive.end(), 1);
     state.watching = true;
   }
@@ -149,11 +149,12 @@ bool Engine::wait(double seconds) {
   std::unique_lock lock(state_->mutex);
   const auto none_runs = [&] { return state_->running() == 0; };
   // No deadline can be further away than the clock can tell.
-  if (seconds > 1e8) {
+  if (seconds > 1e8)
     state_->changed.wait(lock, none_runs);
-    return true;
-  }
-  return state_->changed.wait_for(lock, std::chrono::duration<double>(std::max(seconds, 0.0)), none_runs);
+  else if (!state_->changed.wait_for(lock, std::chrono::duration<double>(std::max(seconds, 0.0)), none_runs))
+    return false;
+  single_threaded_.reset();
+  return true;
 }
 
 bool Engine::running() const {
@@ -178,7 +179,6 @@ void Engine::join() {
       threads_[i].join();
   }
   threads_.clear();
-  single_threaded_.reset();
 }
 
 void Engine::abandon() {

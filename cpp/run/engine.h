@@ -101,10 +101,10 @@ class Engine {
   void require_stopped(const char* what) const;
 
   std::shared_ptr<State> state_;
-  std::vector<ParameterSpec> parameter_specs_;  // constant
-  std::vector<std::thread> threads_;            // the thread that calls start() and the destructor alone
-  std::thread watchdog_;                        // the same
-  std::unique_ptr<SingleThreadedTorch> single_threaded_;
+  std::vector<ParameterSpec> parameter_specs_;            // constant
+  std::vector<std::thread> threads_;                      // the thread that calls start() and the destructor alone
+  std::thread watchdog_;                                  // the same
+  std::unique_ptr<SingleThreadedTorch> single_threaded_;  // guarded by state_->mutex: from start() until a wait() ends
 };
 
 }  // namespace a3c
