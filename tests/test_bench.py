@@ -76,7 +76,9 @@ def test_curves(tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
 
     results = ROOT / "bench" / "results"
-    drawn = draw(f"three seeds={results / 'time_to_score_cartpole.json'}", f"run={results / 'breakout_10_million_steps'}")
+    drawn = draw(
+        f"three seeds={results / 'time_to_score_cartpole.json'}", f"run={results / 'breakout_10_million_steps'}"
+    )
     assert (drawn.returncode, drawn.stdout, drawn.stderr) == (0, "", "")
     assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     for run, sentence in {
