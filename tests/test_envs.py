@@ -156,6 +156,8 @@ def test_observations_are_measured_once(tmp_path: Path) -> None:
     for name in ("observation_offset", "observation_scale"):
         older = dataclasses.replace(saved, config={key: saved.config[key] for key in saved.config if key != name})
         with pytest.raises(CheckpointError, match=f"does not say its {name}"):
+            older.measured(config)
+        with pytest.raises(ConfigError, match=f"{name} is None, but stored settings must have every field"):
             load_policy(older)
     with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25, observation_scale=2.0)) as trainer:
         assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (0.25, 2)
