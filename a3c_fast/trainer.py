@@ -100,10 +100,8 @@ class Trainer:
             except (CheckpointError, OSError) as error:  # must not hide why the run ended
                 failure.add_note(f"what was learned since the last checkpoint is lost: {error}")
             raise
-        except BaseException:
+        finally:
             self.stop()
-            raise
-        self.stop()
         return self.stats()
 
     def start(self, until: int | None = None) -> None:
