@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from a3c_fast.defaults import FAMILY_DEFAULTS, LEARNED_FROM_ONCE, PRESETS, PresetName
+from a3c_fast.defaults import FAMILY_DEFAULTS, PRESETS, PresetName, defaults_of
 from a3c_fast.envs import FAKE_ENVS, Family, family_of
 from a3c_fast.errors import ConfigError
 
@@ -60,7 +60,8 @@ class Config:
     t_max: int = _BY_FAMILY
     """Steps of each environment in a rollout."""
     update_epochs: int = _BY_FAMILY
-    """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio."""
+    """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio. Other
+    settings have other defaults above 1."""
     clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY
@@ -144,9 +145,7 @@ class Config:
         family = family_of(self.env_id)
         if self.preset not in tuple(PRESETS):
             raise ConfigError("preset", self.preset, f"it must be one of {', '.join(PRESETS)}")
-        defaults = {**FAMILY_DEFAULTS[family], **PRESETS[self.preset]}
-        if self.update_epochs == 1 and defaults["update_epochs"] > 1:
-            defaults |= LEARNED_FROM_ONCE[family]
+        defaults = defaults_of(family, self.preset, self.update_epochs)
         if isinstance(self.envs_per_worker, int) and self.envs_per_worker > 0:
             defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], self.envs_per_worker)
         for name, value in defaults.items():
@@ -307,8 +306,8 @@ def _check(config: Config, family: Family) -> None:
     flag("reward_clip")
     if family != "atari":
         for name in _ATARI_ONLY:
-            if getattr(config, name) != FAMILY_DEFAULTS[family][name]:
-                only = FAMILY_DEFAULTS[family][name]
+            only = FAMILY_DEFAULTS[family][name]
+            if getattr(config, name) != only:
                 raise ConfigError(
                     name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}"
                 )

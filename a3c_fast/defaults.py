@@ -9,29 +9,22 @@ from a3c_fast.envs import Family
 
 PresetName = Literal["default", "paper"]
 
-FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
+FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
     "atari": {
         "total_steps": 10_000_000,
         "num_workers": 0,
         "envs_per_worker": 16,
         "envs_per_update": 2,
-        "t_max": 64,
-        "update_epochs": 4,
-        "normalize_advantages": True,
+        "update_epochs": 1,
         "model": "paper",
         "optimizer": "adam",
         "learning_rate": 7e-4,
-        "learning_rate_decay_power": 2.0,
         "learning_rate_warmup": 20_000,
         "gamma": 0.99,
-        "gae_lambda": 0.95,
         "entropy_coef": 0.01,
-        "entropy_decay_steps": 0,
         "value_coef": 0.25,
-        "max_grad_norm": 0.5,
         "optimizer_eps": 1e-5,
         "observation_offset": "auto",
-        "observation_scale": 1.0,
         "frame_skip": 4,
         "stack_num": 4,
         "noop_max": 30,
@@ -42,20 +35,14 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "total_steps": 1_000_000,
         "num_workers": 0,
         "envs_per_worker": 8,
-        "envs_per_update": 2,
-        "t_max": 64,
         "update_epochs": 4,
-        "normalize_advantages": True,
         "model": "mlp",
         "optimizer": "adam",
-        "learning_rate": 1e-3,
         "learning_rate_decay_power": 1.0,
         "learning_rate_warmup": 0,
         "gamma": 0.99,
         "gae_lambda": 0.95,
-        "entropy_coef": 0.02,
         "entropy_decay_steps": 0,
-        "value_coef": 0.02,
         "max_grad_norm": 10.0,
         "optimizer_eps": 1e-5,
         "observation_offset": 0.0,
@@ -67,32 +54,52 @@ FAMILY_DEFAULTS: Mapping[Family, Mapping[str, Any]] = {
         "reward_clip": False,
     },
 }
+# The scripted environments of the tests.
+FAMILY_DEFAULTS["fake"] = {**FAMILY_DEFAULTS["classic_control"], "update_epochs": 1}
 
-# What they are where each rollout is learned from once, `update_epochs` 1. On Atari these are
-# the ones of docs/tuning.md, "Observations of unit scale" and "An entropy coefficient that falls".
-LEARNED_FROM_ONCE: Mapping[Family, Mapping[str, Any]] = {
-    "atari": {
-        "t_max": 20,
-        "learning_rate_decay_power": 1.0,
-        "normalize_advantages": False,
-        "gae_lambda": 1.0,
-        "max_grad_norm": 2.5,
-        "entropy_decay_steps": 1_000_000,
-        "observation_scale": "auto",
-    },
-    "classic_control": {
-        "envs_per_update": 8,
-        "t_max": 32,
-        "normalize_advantages": False,
-        "learning_rate": 2e-3,
-        "entropy_coef": 0.01,
-        "value_coef": 0.05,
-    },
+# Those that depend on the epochs too: first where a rollout is learned from once, which is A3C, then where it is
+# learned from again. docs/tuning.md has the runs.
+EPOCH_DEFAULTS: dict[Family, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "atari": (
+        {
+            "t_max": 20,
+            "normalize_advantages": False,
+            "learning_rate_decay_power": 1.0,
+            "gae_lambda": 1.0,
+            "entropy_decay_steps": 1_000_000,
+            "max_grad_norm": 2.5,
+            "observation_scale": "auto",
+        },
+        {
+            "t_max": 64,
+            "normalize_advantages": True,
+            "learning_rate_decay_power": 2.0,
+            "gae_lambda": 0.95,
+            "entropy_decay_steps": 0,
+            "max_grad_norm": 0.5,
+            "observation_scale": 1.0,
+        },
+    ),
+    "classic_control": (
+        {
+            "envs_per_update": 8,
+            "t_max": 32,
+            "normalize_advantages": False,
+            "learning_rate": 2e-3,
+            "entropy_coef": 0.01,
+            "value_coef": 0.05,
+        },
+        {
+            "envs_per_update": 2,
+            "t_max": 64,
+            "normalize_advantages": True,
+            "learning_rate": 1e-3,
+            "entropy_coef": 0.02,
+            "value_coef": 0.02,
+        },
+    ),
 }
-
-# The scripted environments of the tests are learned from once.
-_ONCE = {"update_epochs": 1, **LEARNED_FROM_ONCE["classic_control"]}
-FAMILY_DEFAULTS = {**FAMILY_DEFAULTS, "fake": {**FAMILY_DEFAULTS["classic_control"], **_ONCE}}
+EPOCH_DEFAULTS["fake"] = (EPOCH_DEFAULTS["classic_control"][0],) * 2
 
 # What a preset says instead of the defaults of the family.
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
@@ -124,3 +131,12 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
         "optimizer_eps": 0.004,
     },
 }
+
+
+def defaults_of(family: Family, preset: PresetName, update_epochs: Any) -> dict[str, Any]:
+    """The defaults for a family, a preset and a number of epochs, None for the default number."""
+    family_defaults, preset_defaults = FAMILY_DEFAULTS[family], PRESETS[preset]
+    if update_epochs is None:
+        update_epochs = {**family_defaults, **preset_defaults}["update_epochs"]
+    once, again = EPOCH_DEFAULTS[family]
+    return {**family_defaults, **(once if update_epochs == 1 else again), **preset_defaults}

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a3c_fast.config import STRUCTURAL_FIELDS, Config
-from a3c_fast.defaults import FAMILY_DEFAULTS, LEARNED_FROM_ONCE, PRESETS
+from a3c_fast.defaults import EPOCH_DEFAULTS, PRESETS, defaults_of
 from a3c_fast.errors import ConfigError
 from a3c_fast.train import configure
 
@@ -125,11 +125,12 @@ def test_defaults_of_each_family(env_id: str) -> None:
     for name in FIELDS:
         if name not in ("run_dir", "stop_at_return"):
             assert getattr(config, name) is not None, name
-    for name, value in FAMILY_DEFAULTS[config.family].items():
+    defaults = defaults_of(config.family, "default", None)
+    for name, value in defaults.items():
         assert getattr(config, name) == value, name
     # A default that is filled in later is one that some family has.
     late = {name for name, field in FIELDS.items() if field.default is None}
-    assert late - {"run_dir", "stop_at_return"} == set(FAMILY_DEFAULTS[config.family])
+    assert late - {"run_dir", "stop_at_return"} == set(defaults)
 
 
 def test_the_preset_of_the_paper() -> None:
@@ -140,37 +141,36 @@ def test_the_preset_of_the_paper() -> None:
     assert Config(preset="paper", t_max=20).t_max == 20  # what is said goes before what the preset says
     assert Config.from_json(config.to_json()) == config
     for names in (PRESETS[name] for name in PRESETS):
-        assert set(names) <= set(FAMILY_DEFAULTS["atari"])
+        assert set(names) <= set(defaults_of("atari", "default", None))
 
 
 @pytest.mark.parametrize("env_id", ["Pong-v5", "CartPole-v1"])
-def test_where_a_rollout_is_learned_from_once_defaults_are_others(env_id: str) -> None:
-    once = LEARNED_FROM_ONCE[Config(env_id=env_id).family]
+def test_where_a_rollout_is_learned_from_again_defaults_are_others(env_id: str) -> None:
     flags = ["--env-id", env_id]
-    for config in (
-        Config(env_id=env_id, update_epochs=1),
-        configure([*flags, "--update-epochs", "1"]),
-        configure([*flags, "--update_epochs=1"]),
-    ):
-        assert config.update_epochs == 1
-        assert {name: getattr(config, name) for name in once} == dict(once)
-    often = Config(env_id=env_id)
-    assert often.update_epochs > 1
-    assert all(getattr(often, name) != value for name, value in once.items())
+    once, again = EPOCH_DEFAULTS[Config(env_id=env_id).family]
+    assert set(once) == set(again)
+    assert all(once[name] != again[name] for name in once)
+    for epochs, expected in ((1, once), (4, again)):
+        for config in (
+            Config(env_id=env_id, update_epochs=epochs),
+            configure([*flags, "--update-epochs", str(epochs)]),
+            configure([*flags, f"--update_epochs={epochs}"]),
+        ):
+            assert config.update_epochs == epochs
+            assert {name: getattr(config, name) for name in expected} == dict(expected)
+        assert Config(env_id=env_id, update_epochs=epochs, t_max=9).t_max == 9
+        assert configure([*flags, "--update-epochs", str(epochs), "--t-max", "9"]).t_max == 9
     twice = Config(env_id=env_id, update_epochs=2)
-    assert twice == dataclasses.replace(often, update_epochs=2)
+    assert twice == dataclasses.replace(Config(env_id=env_id, update_epochs=4), update_epochs=2)
     assert twice == dataclasses.replace(configure([*flags, "--update-epochs", "2"]), run_dir=None)
-    said = {"t_max": 9, "update_epochs": 1}
-    assert Config(env_id=env_id, **said).t_max == 9  # type: ignore[arg-type]
-    assert configure([*flags, "--update-epochs", "1", "--t-max", "9"]).t_max == 9
-    assert set(once) <= set(FAMILY_DEFAULTS["atari"])
+    default = Config(env_id=env_id)
+    assert default == Config(env_id=env_id, update_epochs=default.update_epochs)
 
 
 @pytest.mark.parametrize("other", [{"env_id": "a3c_fast/Fake-v0"}, {"preset": "paper"}], ids=str)
-def test_what_learns_from_a_rollout_once_anyway_stays_as_it_is(other: dict[str, Any]) -> None:
+def test_what_has_settings_of_its_own_keeps_them_with_more_epochs(other: dict[str, Any]) -> None:
     config = Config(**other)
     assert config.update_epochs == 1
-    assert Config(**other, update_epochs=1) == config
     assert Config(**other, update_epochs=4) == dataclasses.replace(config, update_epochs=4)
 
 
@@ -304,7 +304,8 @@ def test_where_there_are_no_images_nothing_is_done_to_them() -> None:
     assert Config(env_id=FAKE_IMAGE, observation_offset=0.5).observation_offset == 0.5
     assert Config(env_id="CartPole-v1").observation_offset == 0
     assert Config().observation_offset == "auto"
-    assert Config(update_epochs=1).observation_scale == "auto"
+    assert Config().observation_scale == "auto"
+    assert Config(update_epochs=4).observation_scale == 1
     assert Config(preset="paper").observation_offset == 0
     for wrong in (0.5, "auto"):
         with pytest.raises(ConfigError, match=r"observation_scale is .*CartPole-v1 has no images: only 1"):
