@@ -397,7 +397,7 @@ TrainConfig impatient(double seconds) {
 }
 
 // Long enough that a healthy worker on a busy machine is not given up.
-constexpr double kWatchdog = 1.0;
+constexpr double kWatchdog = 2.0;
 
 // Whether every thread has ended: only then can a worker's state be read.
 bool home(const Engine& engine) {
@@ -413,14 +413,14 @@ TEST(a_hang_that_ends_is_a_failure_and_the_worker_comes_home) {
   Clients clients = fake_clients(2);
   FakeEnvConfig hanging = fake_config();
   hanging.hang_at = 12;
-  hanging.hang_seconds = 3 * kWatchdog;
+  hanging.hang_seconds = 2 * kWatchdog;
   clients[0] = std::make_unique<FakeEnv>(hanging);
   auto engine = make_engine(std::move(clients), impatient(kWatchdog));
   engine->start(kForever);
   CHECK(engine->wait(kPatience));
   CHECK(engine->failure().has_value());
   CHECK_EQUAL(engine->failure()->worker, 0);
-  CHECK_EQUAL(engine->failure()->message, "no progress for 1 seconds while waiting for the environment");
+  CHECK_EQUAL(engine->failure()->message, "no progress for 2 seconds while waiting for the environment");
   CHECK_THROWS(engine->start(kForever), "cannot start while the workers run");  // one still hangs
   CHECK(engine->stats().steps > 0);
   CHECK(check::eventually([&] { return home(*engine); }, kPatience));
@@ -438,7 +438,7 @@ TEST(a_worker_that_never_returns_is_left_behind_with_all_it_uses) {
     engine->start(kForever);
     CHECK(engine->wait(kPatience));
     CHECK_EQUAL(engine->failure()->worker, 1);
-    CHECK_EQUAL(engine->failure()->message, "no progress for 1 seconds while waiting for the environment");
+    CHECK_EQUAL(engine->failure()->message, "no progress for 2 seconds while waiting for the environment");
   }
   CHECK_EQUAL(HookedEnv::alive.load(), 2);  // the worker still stands on them
   gate->open();
@@ -466,7 +466,7 @@ TEST(a_reset_that_never_comes_says_so) {
     const auto engine = make_engine(hooked_clients({[=](int64_t) { gate->pass(); }}), impatient(kWatchdog));
     engine->start(kForever);
     CHECK(engine->wait(kPatience));
-    CHECK_EQUAL(engine->failure()->message, "no progress for 1 seconds while waiting for the first observation");
+    CHECK_EQUAL(engine->failure()->message, "no progress for 2 seconds while waiting for the first observation");
   }
   gate->open();
   CHECK(check::eventually([] { return HookedEnv::alive == 0; }, kPatience));
@@ -475,7 +475,7 @@ TEST(a_reset_that_never_comes_says_so) {
 TEST(a_slow_worker_is_not_given_up) {
   // Ten pauses that together are longer than the watchdog waits, each far shorter.
   const auto engine = make_engine(hooked_clients({[](int64_t step) {
-                                    if (step < 10) std::this_thread::sleep_for(std::chrono::milliseconds(150));
+                                    if (step < 10) std::this_thread::sleep_for(std::chrono::milliseconds(250));
                                   }}),
                                   impatient(kWatchdog));
   run_until(*engine, 100);
