@@ -77,7 +77,7 @@ def test_curves(tmp_path: Path) -> None:
 
     results = ROOT / "bench" / "results"
     drawn = draw(
-        f"three seeds={results / 'time_to_score_cartpole.json'}", f"run={results / 'breakout_10_million_steps'}"
+        f"three seeds={results / 'time_to_score_cartpole.json'}", f"run={results / 'beam_rider_10_million_steps'}"
     )
     assert (drawn.returncode, drawn.stdout, drawn.stderr) == (0, "", "")
     assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
