@@ -171,6 +171,7 @@ def test_where_a_rollout_is_learned_from_again_defaults_are_others(env_id: str) 
 def test_what_has_settings_of_its_own_keeps_them_with_more_epochs(other: dict[str, Any]) -> None:
     config = Config(**other)
     assert config.update_epochs == 1
+    assert Config(**other, update_epochs=1) == config
     assert Config(**other, update_epochs=4) == dataclasses.replace(config, update_epochs=4)
 
 
