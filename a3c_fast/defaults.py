@@ -15,16 +15,23 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
         "num_workers": 0,
         "envs_per_worker": 16,
         "envs_per_update": 2,
-        "update_epochs": 1,
+        "t_max": 20,
+        "update_epochs": 2,
+        "normalize_advantages": False,
         "model": "paper",
         "optimizer": "adam",
-        "learning_rate": 7e-4,
+        "learning_rate": 3e-4,
+        "learning_rate_decay_power": 1.0,
         "learning_rate_warmup": 20_000,
         "gamma": 0.99,
+        "gae_lambda": 1.0,
         "entropy_coef": 0.01,
+        "entropy_decay_steps": 1_000_000,
         "value_coef": 0.25,
+        "max_grad_norm": 2.5,
         "optimizer_eps": 1e-5,
         "observation_offset": "auto",
+        "observation_scale": "auto",
         "frame_skip": 4,
         "stack_num": 4,
         "noop_max": 30,
@@ -57,29 +64,10 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
 # The scripted environments of the tests.
 FAMILY_DEFAULTS["fake"] = {**FAMILY_DEFAULTS["classic_control"], "update_epochs": 1}
 
-# Those that depend on the epochs too: first where a rollout is learned from once, which is A3C, then where it is
-# learned from again. docs/tuning.md has the runs.
+# Those that on small problems depend on the epochs too: first where a rollout is learned from once, which is A3C, then
+# where it is learned from again. docs/tuning.md has the runs.
 EPOCH_DEFAULTS: dict[Family, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-    "atari": (
-        {
-            "t_max": 20,
-            "normalize_advantages": False,
-            "learning_rate_decay_power": 1.0,
-            "gae_lambda": 1.0,
-            "entropy_decay_steps": 1_000_000,
-            "max_grad_norm": 2.5,
-            "observation_scale": "auto",
-        },
-        {
-            "t_max": 64,
-            "normalize_advantages": True,
-            "learning_rate_decay_power": 2.0,
-            "gae_lambda": 0.95,
-            "entropy_decay_steps": 0,
-            "max_grad_norm": 0.5,
-            "observation_scale": 1.0,
-        },
-    ),
+    "atari": ({}, {}),
     "classic_control": (
         {
             "envs_per_update": 8,
