@@ -60,8 +60,8 @@ class Config:
     t_max: int = _BY_FAMILY
     """Steps of each environment in a rollout."""
     update_epochs: int = _BY_FAMILY
-    """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio. Other
-    settings have other defaults above 1."""
+    """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio. On
+    small problems other settings have other defaults above 1."""
     clip_coef: float = 0.1
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY

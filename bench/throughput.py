@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: the defaults where nothing else is said."""
+    """What is measured: the defaults where nothing else is said, but each rollout learned from once."""
 
     env_id: str = "Pong-v5"
     """EnvPool's name of the environment."""
@@ -56,7 +56,7 @@ class Arguments(Settings):
 
 
 def configure(args: Settings) -> Config:
-    """The settings that are measured: the defaults where no flag says otherwise."""
+    """The settings that are measured: the defaults where nothing else is said, and `update_epochs`."""
     given = {
         name: getattr(args, name)
         for name in ("model", "envs_per_worker", "envs_per_update", "t_max")

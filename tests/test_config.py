@@ -173,8 +173,11 @@ def test_where_a_rollout_is_learned_from_again_the_defaults_of_small_problems_ar
 def test_what_has_one_set_of_settings_keeps_it_with_any_number_of_epochs(other: dict[str, Any], default: int) -> None:
     config = Config(**other)
     assert config.update_epochs == default
+    flags = [f"--{name}={value}" for name, value in other.items()]
     for epochs in (1, 4):
-        assert Config(**other, update_epochs=epochs) == dataclasses.replace(config, update_epochs=epochs)
+        expected = dataclasses.replace(config, update_epochs=epochs)
+        assert Config(**other, update_epochs=epochs) == expected
+        assert dataclasses.replace(configure([*flags, f"--update-epochs={epochs}"]), run_dir=None) == expected
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5"])
