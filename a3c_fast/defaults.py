@@ -61,13 +61,10 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
         "reward_clip": False,
     },
 }
-# The scripted environments of the tests.
-FAMILY_DEFAULTS["fake"] = {**FAMILY_DEFAULTS["classic_control"], "update_epochs": 1}
 
-# Those that on small problems depend on the epochs too: first where a rollout is learned from once, which is A3C, then
+# Those that depend on the epochs too: first where a rollout is learned from once, which is A3C, then
 # where it is learned from again. docs/tuning.md has the runs.
 EPOCH_DEFAULTS: dict[Family, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-    "atari": ({}, {}),
     "classic_control": (
         {
             "envs_per_update": 8,
@@ -87,7 +84,12 @@ EPOCH_DEFAULTS: dict[Family, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
         },
     ),
 }
-EPOCH_DEFAULTS["fake"] = (EPOCH_DEFAULTS["classic_control"][0],) * 2
+# The scripted environments of the tests.
+FAMILY_DEFAULTS["fake"] = {
+    **FAMILY_DEFAULTS["classic_control"],
+    **EPOCH_DEFAULTS["classic_control"][0],
+    "update_epochs": 1,
+}
 
 # What a preset says instead of the defaults of the family.
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
@@ -126,5 +128,5 @@ def defaults_of(family: Family, preset: PresetName, update_epochs: Any) -> dict[
     family_defaults, preset_defaults = FAMILY_DEFAULTS[family], PRESETS[preset]
     if update_epochs is None:
         update_epochs = {**family_defaults, **preset_defaults}["update_epochs"]
-    once, again = EPOCH_DEFAULTS[family]
+    once, again = EPOCH_DEFAULTS.get(family, ({}, {}))
     return {**family_defaults, **(once if update_epochs == 1 else again), **preset_defaults}
