@@ -295,7 +295,7 @@ def _check(config: Config, family: Family) -> None:
     number("max_grad_norm", 0)
     for name in ("rmsprop_alpha", "adam_beta1", "adam_beta2"):
         number(name, 0, 0.999999)
-    number("optimizer_eps", 0, 1, above=True)
+    number("optimizer_eps", 1e-30, 1)  # far from the smallest float
     choice("precision", ("auto", "fp32", "bf16"))
 
     integer("frame_skip", 1, 100)

@@ -9,6 +9,7 @@ from pathlib import Path
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import CheckpointError, ConfigError
+from a3c_fast.metrics import METRICS_FILE
 
 
 class RunDirectory:
@@ -27,16 +28,14 @@ class RunDirectory:
             raise ConfigError("run_dir", str(path), f"it cannot be made: {error.strerror}") from error
         self.path = path
         self.checkpoints = path / "checkpoints"
-        has_run = bool(checkpoints.paths(self.checkpoints)) or (path / "metrics.jsonl").exists()
-        if has_run and not config.resume:
-            raise ConfigError("run_dir", str(path), "a run is already there: choose another or pass resume")
         self._lock()
         self.resumed: checkpoints.Checkpoint | None = None
-        if not config.resume:
-            return
         try:
-            self.resumed = checkpoints.load_newest(self.checkpoints)
-            self._check_structure(config, self.resumed)
+            if config.resume:
+                self.resumed = checkpoints.load_newest(self.checkpoints)
+                self._check_structure(config, self.resumed)
+            else:
+                self._check_empty()
         except BaseException:
             self.close()
             raise
@@ -47,6 +46,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Lets another trainer in."""
+        fcntl.flock(self._lock_file, fcntl.LOCK_UN)  # a child of a fork holds the file, too
         self._lock_file.close()
 
     def _lock(self) -> None:
@@ -57,6 +57,13 @@ class RunDirectory:
         except OSError as error:
             self._lock_file.close()
             raise ConfigError("run_dir", str(self.path), "another process trains in it: choose another") from error
+
+    def _check_empty(self) -> None:
+        if checkpoints.paths(self.checkpoints):
+            raise ConfigError("run_dir", str(self.path), "a run is already there: choose another or pass resume")
+        if (self.path / METRICS_FILE).exists():
+            reason = "a run that ended before its first checkpoint is already there: choose another"
+            raise ConfigError("run_dir", str(self.path), reason)
 
     def _check_structure(self, config: Config, resumed: checkpoints.Checkpoint) -> None:
         for name in STRUCTURAL_FIELDS:

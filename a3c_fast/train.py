@@ -43,7 +43,8 @@ class _Signals:
         if self.trainer is None or self.received is not None:
             os._exit(128 + number)
         self.received = number
-        self.trainer.request_stop()
+        with contextlib.suppress(RuntimeError):  # it may be closed already
+            self.trainer.request_stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,7 +76,7 @@ def _main(arguments: list[str], signals: _Signals) -> int:
     except WorkerError as error:
         print(f"error: {error}", *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         _leave(EXIT_FAILED)
-    except (CheckpointError, OSError) as error:
+    except (CheckpointError, RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
     if signals.received is not None:
         print(f"stopped by {signal.Signals(signals.received).name} at step {final['step']:,}: everything is saved")
@@ -88,11 +89,11 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
     """The flags over the defaults of the environment they name, or over those of the run that goes on."""
     import json
 
-    from a3c_fast.cli import parse
+    from a3c_fast.cli import parse, value_of
     from a3c_fast.config import Config
     from a3c_fast.errors import CheckpointError, ConfigError
 
-    run_dir = _value_of(arguments, "run-dir")
+    run_dir = value_of(arguments, "run-dir")
     if "--resume" in arguments and run_dir is not None:
         path = Path(run_dir) / "config.json"
         try:
@@ -103,7 +104,7 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
     else:
         defaults: dict[str, Any] = {}
         for name in ("env_id", "preset", "update_epochs", "envs_per_worker"):  # what the other defaults depend on
-            value = _value_of(arguments, name.replace("_", "-"))
+            value = value_of(arguments, name.replace("_", "-"))
             if value is None:
                 continue
             defaults[name] = value
@@ -112,7 +113,7 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
                     defaults[name] = int(value)
         default = Config(**defaults)
     for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
-        value, made_with = _value_of(arguments, name.replace("_", "-")), getattr(default, name)
+        value, made_with = value_of(arguments, name.replace("_", "-")), getattr(default, name)
         if value is not None and value != made_with:
             raise ConfigError(name, value, f"the run in {run_dir} was made with {made_with!r} and goes on with it")
     config = parse(Config, arguments, prog=prog, default=default)
@@ -122,17 +123,6 @@ def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> C
 
     name = f"{config.env_id.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     return dataclasses.replace(config, run_dir=Path("runs") / name)
-
-
-def _value_of(arguments: Sequence[str], flag: str) -> str | None:
-    """The value of a flag before the flags are parsed: it decides the defaults of the others."""
-    names = (f"--{flag}", f"--{flag.replace('-', '_')}")
-    value = None
-    for i, argument in enumerate(arguments):
-        name, equals, rest = argument.partition("=")
-        if name in names:
-            value = rest if equals else next(iter(arguments[i + 1 :]), None)
-    return value
 
 
 def _announce(trainer: Trainer) -> None:

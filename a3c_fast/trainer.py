@@ -149,26 +149,30 @@ class Trainer:
             line = self.stats()
             self._clock = (None, line["wall_seconds"])
             if self._metrics is not None:
-                if line["step"] > self._metrics.last_step:
-                    self._metrics.write(line)
                 if line["step"] != self._saved_step:
                     self.save()
+                if line["step"] > self._metrics.last_step:
+                    self._metrics.write(line)
 
     def close(self) -> None:
         """Stops and lets go of everything; other methods raise afterwards. Does nothing twice."""
         if self._engine is None:
             return
+        if self._owner_pid != os.getpid():  # after a fork: the files and the lock are the parent's
+            self._engine = None
+            return
         try:
-            if self._owner_pid == os.getpid():
-                self.stop()
+            self.stop()
         finally:
-            if self._metrics is not None:
-                self._metrics.close()
-            self._metrics = None
             self._engine = None
             _live.discard(self)
-            if self._run_directory is not None:
-                self._run_directory.close()
+            try:
+                if self._metrics is not None:
+                    self._metrics.close()
+            finally:
+                self._metrics = None
+                if self._run_directory is not None:
+                    self._run_directory.close()
 
     def __enter__(self) -> Trainer:
         return self

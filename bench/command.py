@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
+from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse_known, value_of
 from a3c_fast.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -27,17 +27,27 @@ def errors_in_one_sentence() -> Iterator[None]:
         fail(EXIT_FAILED, error)
 
 
-def parse_with_training(cls: type[T], prog: str) -> tuple[T, Config]:
+def check_positive(args: object, *names: str) -> None:
+    """Raises `ConfigError` for a number, or one of several, that is not above 0."""
+    for name in names:
+        value = getattr(args, name)
+        if not all(number > 0 for number in (value if isinstance(value, tuple) else (value,))):
+            raise ConfigError(name, value, "it must be greater than 0")
+
+
+def parse_with_training(cls: type[T], prog: str, *, sets: Sequence[str] = ()) -> tuple[T, Config]:
     """A program's own flags, and those of `python -m a3c_fast.train`, without a run directory.
 
-    Raises `ConfigError` for those that would end a run, which the programs do by rules of their own.
+    Raises `ConfigError` for the settings that the program `sets` itself, for a run directory, which none keeps, and
+    for those that would end a run, which the programs do by rules of their own.
     """
-    import tyro
-
     from a3c_fast.train import configure
 
-    args, rest = tyro.cli(cls, prog=prog, return_unknown_args=True)
-    config = configure(list(rest), prog)
+    args, rest = parse_known(cls, prog=prog)
+    for name in (*sets, "run_dir"):
+        if (given := value_of(rest, name.replace("_", "-"))) is not None:
+            raise ConfigError(name, given, f"{prog} {'keeps none' if name == 'run_dir' else 'sets it itself'}")
+    config = configure(rest, prog)
     for name in ("resume", "max_minutes", "stop_at_return"):
         if (value := getattr(config, name)) not in (False, 0, None):
             raise ConfigError(name, value, f"{prog} ends its runs by rules of its own")

@@ -59,7 +59,7 @@ def main() -> None:
             raise ConfigError("runs", run, "each must be NAME=PATH")
         try:
             found, evaluations = curves_of(Path(path))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError("runs", run, f"{path} is no run directory or file of bench.time_to_score") from error
         drawn = [[point for point in curve if point.get(mean) is not None] for curve in found]
         if not any(drawn):

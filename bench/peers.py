@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c_fast.cli import parse
-from bench.command import errors_in_one_sentence
+from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 from bench.throughput import Arguments as ThroughputArguments
@@ -79,10 +79,13 @@ def measure(args: Arguments) -> dict[str, Any]:
 
     facts = machine()
     kinds: dict[str, Steps] = {}
+    configs: dict[str, Any] = {}
     with ExitStack() as stack:
         for model in ("paper", "nature"):
             config = configure(ThroughputArguments(env_id=f"{args.game}-v5", model=model))
-            kinds[f"a3c_fast {model}"] = training_steps(stack.enter_context(Trainer(config)))
+            trainer = stack.enter_context(Trainer(config))
+            configs[f"a3c_fast {model}"] = trainer.config.to_json()
+            kinds[f"a3c_fast {model}"] = training_steps(trainer)
         for vec_env in ("dummy", "subproc"):
             make, envs = stable_baselines(args.game, vec_env)
             stack.callback(envs.close)
@@ -107,6 +110,7 @@ def measure(args: Arguments) -> dict[str, Any]:
         "ratio_to_textbook_a3c": {"same_network": "paper", "ratio": ratio("a3c_fast paper", "textbook A3C")},
         "rounds": figures,
         "game": args.game,
+        "configs": configs,
         "machine": facts,
     }
 
@@ -115,6 +119,7 @@ def measure(args: Arguments) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.peers")
+    check_positive(args, "rounds", "seconds")
     result = measure(args)
     if args.plot is not None:
         from bench.plots import bars

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from a3c_fast.cli import parse
-from bench.command import errors_in_one_sentence
+from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 from bench.throughput import Arguments as ThroughputArguments
@@ -80,6 +80,7 @@ def _pinned(make: Steps, cores: list[int]) -> Steps:
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.scaling")
+    check_positive(args, "rounds", "seconds")
     result = measure(args)
     if args.json:
         print(json_module.dumps(result))

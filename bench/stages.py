@@ -16,7 +16,7 @@ from typing import Any
 from a3c_fast.cli import parse
 from a3c_fast.config import Config
 from bench import throughput
-from bench.command import errors_in_one_sentence
+from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, warm_up
 
@@ -86,6 +86,7 @@ def measure(config: Config, seconds: float) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.stages")
+    check_positive(args, "seconds")
     result = measure(throughput.configure(args), args.seconds)
     if args.plot:
         from bench.plots import stack

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from a3c_fast.cli import parse
 from a3c_fast.config import Config, PrecisionName
-from bench.command import errors_in_one_sentence
+from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
 
@@ -120,6 +120,7 @@ def measure(config: Config, rounds: int, seconds: float) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.throughput")
+    check_positive(args, "rounds", "seconds")
     result = measure(configure(args), args.rounds, args.seconds)
     if args.json:
         print(json_module.dumps(result))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a3c_fast.config import Config
-from bench.command import errors_in_one_sentence, parse_with_training
+from bench.command import check_positive, errors_in_one_sentence, parse_with_training
 from bench.machine import machine
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ class Arguments:
 
 
 def one_run(config: Config, args: Arguments) -> dict[str, Any]:
-    """Trains with one seed until the target or the limit. `wall_seconds` is all of it, evaluations included."""
+    """Trains with one seed until the target or the limit.
+
+    `wall_seconds` is all of it from when the environments and the network are made, evaluations included.
+    """
     from a3c_fast.evaluate import evaluate
     from a3c_fast.trainer import Trainer
 
@@ -142,6 +145,7 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     args, config = parse_with_training(Arguments, "python -m bench.time_to_score")
+    check_positive(args, "seeds", "eval_every", "episodes", "most_minutes")
     result = measure(config, args)
     if args.plot is not None:
         from bench.plots import learning_curves

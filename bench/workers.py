@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c_fast.config import Config
-from bench.command import errors_in_one_sentence, parse_with_training
+from bench.command import check_positive, errors_in_one_sentence, parse_with_training
 from bench.machine import machine
 from bench.time_to_score import train_and_watch
 
@@ -51,7 +51,9 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
 @errors_in_one_sentence()
 def main() -> None:
     """The command."""
-    args, config = parse_with_training(Arguments, "python -m bench.workers")
+    sets = ("num_workers", "envs_per_worker", "envs_per_update")
+    args, config = parse_with_training(Arguments, "python -m bench.workers", sets=sets)
+    check_positive(args, "workers", "seeds", "interval")
     result = measure(dataclasses.replace(config, envs_per_worker=1, envs_per_update=1), args)
     if args.plot is not None:
         from bench.plots import learning_curves

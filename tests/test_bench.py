@@ -76,6 +76,7 @@ def test_curves(tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ)
 
     results = ROOT / "bench" / "results"
+    (tmp_path / "list.json").write_text("[]")
     drawn = draw(
         f"three seeds={results / 'time_to_score_cartpole.json'}", f"run={results / 'beam_rider_10_million_steps'}"
     )
@@ -86,6 +87,7 @@ def test_curves(tmp_path: Path) -> None:
         f"a={results / 'tuning' / 'pong_living_lr_1e-3'}": "it has no mean over 20 episodes",
         f"a={tmp_path}": "is no run directory or file of bench.time_to_score",
         f"a={results / 'memory_pong.json'}": "is no run directory or file of bench.time_to_score",
+        f"a={tmp_path / 'list.json'}": "is no run directory or file of bench.time_to_score",
     }.items():
         refused = draw(run)
         assert refused.returncode == 2
@@ -106,6 +108,17 @@ def test_curves(tmp_path: Path) -> None:
         ),
         ("units", ("--env-id", "CartPole-v1"), "model is 'mlp'"),
         ("workers", ("--stop-at-return", "5"), "stop_at_return is 5.0"),
+        ("workers", ("--num-workers", "2"), "num_workers is '2', but python -m bench.workers sets it itself"),
+        ("workers", ("--workers", "0", "1"), "workers is (0, 1), but it must be greater than 0"),
+        ("time_to_score", ("--run-dir", "r"), "run_dir is 'r', but python -m bench.time_to_score keeps none"),
+        ("time_to_score", ("--target", "abc"), ""),
+        ("time_to_score", ("--episodes", "0"), "episodes is 0, but it must be greater than 0"),
+        ("throughput", ("--rounds", "0"), "rounds is 0, but it must be greater than 0"),
+        ("scaling", ("--rounds", "0"), "rounds is 0, but it must be greater than 0"),
+        ("peers", ("--seconds", "0"), "seconds is 0.0, but it must be greater than 0"),
+        ("stages", ("--seconds", "-1"), "seconds is -1.0, but it must be greater than 0"),
+        ("dqn", ("--minutes", "0"), "minutes is 0.0, but it must be greater than 0"),
+        ("dqn", ("--agent", "a3c", "--plot", "x.png"), "plot is 'x.png', but it shows both agents"),
     ],
 )
 def test_a_setting_that_cannot_be_is_one_sentence(program: str, flags: tuple[str, ...], sentence: str) -> None:

@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import torch
@@ -417,16 +418,15 @@ main(sys.argv[1:])
 
 
 def test_a_video_that_cannot_be_is_refused_first(tmp_path: Path) -> None:
-    pytest.importorskip("imageio")
     for video, sentence in {"x.txt": "it must end in .mp4 or .gif", "none/x.gif": "none is no directory"}.items():
         result = run(EVALUATE, str(pong_run(tmp_path / video.replace("/", "_"))), "--video", video, cwd=tmp_path)
         assert result.status == 2
         assert sentence in result.error
 
 
-def test_a_video_shows_the_first_episode(tmp_path: Path) -> None:
-    imageio = pytest.importorskip("imageio.v3")
-    found = scores(str(pong_run(tmp_path)), "--episodes", "1", "--video", "x.gif", cwd=tmp_path)
-    frames = imageio.imread(tmp_path / "x.gif")
+@pytest.mark.parametrize("video", ["x.gif", "x.mp4"])
+def test_a_video_shows_the_first_episode(tmp_path: Path, video: str) -> None:
+    found = scores(str(pong_run(tmp_path)), "--episodes", "1", "--video", video, cwd=tmp_path)
+    frames = imageio.imread(tmp_path / video)
     assert frames.shape[1:3] == (336, 336)
     assert 1 < len(frames) <= found["mean_length"]

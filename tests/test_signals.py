@@ -76,6 +76,22 @@ train.main(["--env-id", "a3c_fast/Fake-v0", "--total-steps", "1000000000000", "-
     assert end(process, 30) == (143, "")
 
 
+def test_after_the_end(tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from a3c_fast import trainer
+close = trainer.Trainer.close
+def close_and_signal(self):
+    close(self)
+    os.kill(os.getpid(), signal.SIGTERM)
+trainer.Trainer.close = close_and_signal
+from a3c_fast import train
+train.main(["--env-id", "a3c_fast/Fake-v0", "--total-steps", "1000", "--run-dir", {str(tmp_path)!r}])
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert end(process, 30) == (143, "")
+
+
 def test_during_saves(tmp_path: Path) -> None:
     process = start(tmp_path, "--checkpoint-every-seconds", "0.001")
     wait_for(lambda: len(checkpoints.paths(tmp_path / "checkpoints")) >= 3)
@@ -92,6 +108,16 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path) -> None:
     found, stderr = end(process)
     assert found in (130, 143)  # whichever came first: the end of the run or the second signal
     assert "Traceback" not in stderr
+
+
+def test_kill_before_the_first_checkpoint(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: len(read(tmp_path)) >= 1)
+    process.kill()
+    end(process)
+    found, stderr = end(start(tmp_path), 60)
+    assert found == 2
+    assert "a run that ended before its first checkpoint is already there: choose another" in stderr
 
 
 def test_kill_leaves_a_whole_checkpoint(tmp_path: Path) -> None:

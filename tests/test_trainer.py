@@ -189,11 +189,13 @@ def test_a_thousand_starts_and_stops() -> None:
             trainer.stop()
 
 
-def test_after_a_fork_it_is_the_parents() -> None:
+def test_after_a_fork_it_is_the_parents(tmp_path: Path) -> None:
     program = """
-import os, sys, time
+import dataclasses, os, signal, sys, time
+from pathlib import Path
 from a3c_fast import Config, Trainer
-with Trainer(Config(env_id="a3c_fast/Fake-v0", total_steps=10**12)) as trainer:
+config = Config(env_id="a3c_fast/Fake-v0", total_steps=10**12, run_dir=Path(sys.argv[1]))
+with Trainer(config) as trainer:
     trainer.start()
     time.sleep(0.2)
     child = os.fork()
@@ -205,12 +207,22 @@ with Trainer(Config(env_id="a3c_fast/Fake-v0", total_steps=10**12)) as trainer:
             trainer.close()
             sys.exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert not (config.run_dir / "curve.png").exists()  # drawn at the end, which is the parent's
     before = trainer.stats()["step"]
     time.sleep(0.3)
     assert trainer.stats()["step"] > before
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+assert (config.run_dir / "curve.png").exists()
+Trainer(dataclasses.replace(config, resume=True)).close()  # while the child has the lock's file open
+os.kill(child, signal.SIGKILL)
 print("parent done")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "belongs to the process that made it" in done.stdout
     assert "parent done" in done.stdout
