@@ -233,10 +233,13 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Replaces the parameters and clears the optimizer's statistics and count of updates; the step count stays.
 
-        Raises `ValueError` for another network's, `RuntimeError` while workers run.
+        Raises `ValueError` for another network's and for numbers that are not finite, `RuntimeError` while workers run.
         """
         engine = self._require()
         named = {name: value.detach().cpu().numpy() for name, value in state.items()}
+        for name, value in named.items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} has numbers that are not finite")
         stats = engine.stats()
         engine.load(
             parameters=self._flat(named),

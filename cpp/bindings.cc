@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <cmath>
+#include <exception>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -79,7 +80,7 @@ a3c::Precision precision_of(const std::string& name) {
 // A client on its way into an engine, which takes it over.
 struct ClientBox {
   std::unique_ptr<a3c::EnvClient> client;
-  bool started = false;  // step_randomly() has received from it
+  bool waits_for_actions = false;  // it was received from and not sent to since: another recv() would hang
 
   a3c::EnvClient& get() const {
     if (!client) throw std::logic_error("these environments already belong to an engine");
@@ -140,6 +141,7 @@ py::dict client_recv(ClientBox& box) {
     const py::gil_scoped_release release;
     batch = &client.recv(data);
   }
+  box.waits_for_actions = true;
   return py::dict("observations"_a = observations, "reward"_a = copy_of(batch->reward, spec.num_envs),
                   "raw_reward"_a = copy_of(batch->raw_reward, spec.num_envs),
                   "done"_a = copy_of(batch->done, spec.num_envs),
@@ -151,8 +153,11 @@ void client_send(ClientBox& box, const Actions& actions) {
   a3c::EnvClient& client = box.get();
   require(actions.size() == client.spec().num_envs, "actions must have one element an environment");
   const int32_t* data = actions.data();
-  const py::gil_scoped_release release;
-  client.send(data);
+  {
+    const py::gil_scoped_release release;
+    client.send(data);
+  }
+  box.waits_for_actions = false;
 }
 
 void client_probe(ClientBox& box) {
@@ -166,14 +171,20 @@ int64_t random_steps(const py::list& boxes, int64_t steps, uint64_t seed) {
   std::vector<uint8_t> started;
   for (const py::handle& item : boxes) {
     clients.push_back(&item.cast<ClientBox&>().get());
-    started.push_back(item.cast<ClientBox&>().started);
+    started.push_back(item.cast<ClientBox&>().waits_for_actions);
   }
   int64_t made = 0;
+  std::exception_ptr failure;
   {
     const py::gil_scoped_release release;
-    made = a3c::step_randomly(clients, started, steps, seed);
+    try {
+      made = a3c::step_randomly(clients, started, steps, seed);
+    } catch (...) {
+      failure = std::current_exception();
+    }
   }
-  for (size_t i = 0; i < boxes.size(); ++i) boxes[i].cast<ClientBox&>().started = started[i] != 0;
+  for (size_t i = 0; i < boxes.size(); ++i) boxes[i].cast<ClientBox&>().waits_for_actions = started[i] != 0;
+  if (failure) std::rethrow_exception(failure);
   return made;
 }
 
@@ -198,8 +209,12 @@ using EngineHolder = std::unique_ptr<a3c::Engine, DeleteWithoutGil>;
 EngineHolder make_engine(const a3c::TrainConfig& train, const a3c::ModelConfig& model, const py::list& boxes) {
   std::vector<std::unique_ptr<a3c::EnvClient>> clients;
   std::set<const a3c::EnvClient*> seen;  // all there, and each once, before one is taken
-  for (const py::handle& item : boxes)
-    require(seen.insert(&item.cast<ClientBox&>().get()).second, "the same environments are given to two workers");
+  for (const py::handle& item : boxes) {
+    const auto& box = item.cast<ClientBox&>();
+    require(seen.insert(&box.get()).second, "the same environments are given to two workers");
+    require(!box.waits_for_actions,
+            "the environments wait for actions: an engine needs some that nobody received from");
+  }
   for (const py::handle& item : boxes) clients.push_back(std::move(item.cast<ClientBox&>().client));
   return EngineHolder(new a3c::Engine(train, model, std::move(clients)));
 }

@@ -74,6 +74,22 @@ report("7 actions", lambda: client.send(np.zeros(7)))
     assert [kind for kind, _ in found.values()] == ["IndexError"] * 3 + ["ValueError"]
 
 
+def test_environments_that_wait_for_actions_are_no_engines() -> None:
+    found = outcomes("""
+from a3c_fast._core import step_randomly
+config = Config(env_id="CartPole-v1")
+pool = envs.make_client(config, list(range(8)))
+step_randomly([pool], 100, 1)
+step_randomly([pool], 100, 1)  # from where they are
+scripted = fake()
+scripted.recv()
+for name, client in {"pool": pool, "scripted": scripted}.items():
+    report(name, lambda: Trainer(config, clients=[client]))
+""")
+    assert set(found) == {"pool", "scripted"}
+    assert all(kind == "ValueError" and "wait for actions" in message for kind, message in found.values())
+
+
 @pytest.mark.parametrize(
     "flags",
     [

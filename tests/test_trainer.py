@@ -81,6 +81,9 @@ def test_parameters_come_and_go(tmp_path: Path) -> None:
         assert torch.allclose(again[1], values, atol=1e-6)
         with pytest.raises(ValueError, match="fc1"):
             other.load_state_dict({"fc1.weight": state["fc1.weight"]})
+        state["fc1.weight"][3, 1] = torch.nan
+        with pytest.raises(ValueError, match=r"fc1\.weight has numbers that are not finite"):
+            other.load_state_dict(state)
 
 
 def test_a_worker_that_fails(tmp_path: Path) -> None:
@@ -133,6 +136,17 @@ def test_two_at_once_and_torch_threads() -> None:
         assert torch.get_num_threads() == before
         one.run(until=one.stats()["step"] + 1000)
         assert torch.get_num_threads() == before
+
+
+def test_torch_threads_come_back_though_another_thread_ends_the_run() -> None:
+    before = torch.get_num_threads()
+    with Trainer(Config(env_id=FAKE, total_steps=FOREVER)) as trainer:
+        trainer.start()
+        thread = threading.Thread(target=trainer.stop)
+        thread.start()
+        thread.join()
+        assert trainer.wait()
+    assert torch.get_num_threads() == before
 
 
 def test_stats_from_many_threads() -> None:
@@ -248,12 +262,12 @@ with Trainer(Config(env_id="CartPole-v1", total_steps=10**12)) as trainer:
     assert int(done.stdout) > 5_000
 
 
-def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Trainer(Config(env_id=FAKE, run_dir=tmp_path, total_steps=1000)) as trainer:
         trainer.run()
-        state = trainer.state_dict()
-        state["fc1.bias"][0] = float("nan")
-        trainer.load_state_dict(state)
+        monkeypatch.setattr(np, "isfinite", np.ones_like)  # what load_state_dict refuses gets in
+        trainer.load_state_dict({name: value * np.nan for name, value in trainer.state_dict().items()})
+        monkeypatch.undo()
         with pytest.raises(CheckpointError, match="not finite"):
             trainer.save()
         assert os.listdir(tmp_path / "checkpoints")  # noqa: PTH208

@@ -51,9 +51,11 @@ struct Replica::Impl {
 
   bool is_image() const { return config.kind != ModelKind::mlp; }
 
-  // A float tensor [num_samples, ...observation_shape] over `batch`, channels-last for images.
+  // A float tensor [num_samples, ...observation_shape] over `batch`, which has images of bytes channels-last.
   at::Tensor batch_tensor(int64_t num_samples) {
     const std::vector<int64_t>& s = config.observation_shape;
+    if (is_image() && config.observation_type == ObservationType::float32)
+      return at::from_blob(batch.data(), {num_samples, s[0], s[1], s[2]});
     if (is_image()) return at::from_blob(batch.data(), {num_samples, s[1], s[2], s[0]}).permute({0, 3, 1, 2});
     return at::from_blob(batch.data(), {num_samples, observation_size});
   }

@@ -4,7 +4,9 @@
 
 namespace a3c {
 
-// While any of these lives, new threads run LibTorch on one thread each; the last one restores what was before.
+// While any of these lives, the threads that made them and new ones run LibTorch on one thread each; the last one
+// restores what was before. The setting is partly thread-local: when the last one ends in another thread, a thread that
+// made one must call restore_torch_threads().
 class SingleThreadedTorch {
  public:
   SingleThreadedTorch();
@@ -13,7 +15,10 @@ class SingleThreadedTorch {
   SingleThreadedTorch& operator=(const SingleThreadedTorch&) = delete;
 };
 
-// For the calling thread; every worker calls it first, since the setting is partly thread-local.
+// For the calling thread, what it had before its first SingleThreadedTorch. Does nothing while any lives.
+void restore_torch_threads();
+
+// For the calling thread; every worker calls it first.
 void use_one_torch_thread();
 int torch_threads();
 

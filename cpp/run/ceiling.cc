@@ -35,8 +35,15 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
     }
   };
   std::vector<std::thread> threads;
-  for (size_t i = 0; i < clients.size(); ++i) threads.emplace_back(step, i);
+  std::exception_ptr no_thread;
+  try {
+    for (size_t i = 0; i < clients.size(); ++i) threads.emplace_back(step, i);
+  } catch (...) {  // the system gives no more threads: end those that there are
+    no_thread = std::current_exception();
+    failed = true;
+  }
   for (std::thread& thread : threads) thread.join();
+  if (no_thread) std::rethrow_exception(no_thread);
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
   return made.load();

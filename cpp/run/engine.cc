@@ -113,23 +113,28 @@ void Engine::work(const std::shared_ptr<State>& state, int index) {
 }
 
 void Engine::watch(const std::shared_ptr<State>& state) {
+  using Seconds = std::chrono::duration<double>;
   struct Seen {
     int64_t heartbeat;
-    Clock::time_point when;
+    Seconds silent;
   };
   std::vector<Seen> seen;
-  for (const auto& worker : state->workers) seen.push_back({worker->heartbeat.load(), Clock::now()});
-  const std::chrono::duration<double> limit(state->shared.config.watchdog_seconds);
-  const auto interval =
-      std::clamp<std::chrono::duration<double>>(limit / 4, std::chrono::milliseconds(10), std::chrono::seconds(1));
+  for (const auto& worker : state->workers) seen.push_back({worker->heartbeat.load(), Seconds(0)});
+  const Seconds limit(state->shared.config.watchdog_seconds);
+  const auto interval = std::clamp<Seconds>(limit / 4, std::chrono::milliseconds(10), std::chrono::seconds(1));
+  Clock::time_point last_look = Clock::now();
   std::unique_lock lock(state->mutex);
   while (!state->changed.wait_for(lock, interval, [&] { return !state->watching; })) {
+    // A process that was suspended was silent as a whole, and its workers come back no sooner than this thread.
+    const Clock::time_point now = Clock::now();
+    const Seconds passed = std::min<Seconds>(now - last_look, 2 * interval);
+    last_look = now;
     for (size_t i = 0; i < seen.size(); ++i) {
       if (!state->alive[i] || state->stuck[i]) continue;
       const int64_t heartbeat = state->workers[i]->heartbeat.load(std::memory_order_relaxed);
       if (heartbeat != seen[i].heartbeat) {
-        seen[i] = {heartbeat, Clock::now()};
-      } else if (Clock::now() - seen[i].when > limit) {
+        seen[i] = {heartbeat, Seconds(0)};
+      } else if ((seen[i].silent += passed) > limit) {
         std::ostringstream message;
         message << "no progress for " << limit.count() << " seconds while " << state->workers[i]->activity.load();
         if (!state->failure) state->failure = WorkerFailure{static_cast<int>(i), message.str()};
@@ -154,6 +159,7 @@ bool Engine::wait(double seconds) {
   else if (!state_->changed.wait_for(lock, std::chrono::duration<double>(std::max(seconds, 0.0)), none_runs))
     return false;
   single_threaded_.reset();
+  restore_torch_threads();  // of this thread, where another's wait() ended the run that it began
   return true;
 }
 

@@ -40,9 +40,10 @@ TEST(nature_equals_libtorch) {
 
 TEST(more_samples_than_a_block) {
   for_each_isa([] {
-    Pair pair(a3c::ModelKind::paper, 4, 18, 5, 7);  // 90, and dense.inc works on 80 at a time
+    Pair pair(a3c::ModelKind::paper, 4, 18, 5, 7);  // 90, and dense.inc works on 80 at a time, evaluate() on 64
     pair.compare_forward();
     pair.compare_gradients(pair.samples_of(0, 5));
+    pair.compare_evaluation(pair.samples_of(0, 5));
   });
 }
 
@@ -51,7 +52,7 @@ TEST(a_rollout_is_evaluated_again) {
     Pair pair(kind, 6, 3, 6, 6);
     pair.compare_forward();
     pair.compare_evaluation(pair.samples_of(0, 6));
-    pair.compare_evaluation(pair.samples_of(3, 3));  // nine samples, six at a time
+    pair.compare_evaluation(pair.samples_of(3, 3));
     pair.compare_evaluation(pair.samples_of(5, 1));
     pair.compare_evaluation({17, 4, 9, 0, 8, 11, 2, 16});  // of any environment and step
   }
@@ -67,6 +68,12 @@ TEST(with_an_lstm) {
     pair.compare_evaluation(pair.samples_of(3, 2));
     pair.compare_evaluation({5, 0, 11, 6, 17, 12, 23, 18});  // environments 5 and 0
   }
+}
+
+TEST(more_samples_than_a_block_with_an_lstm) {
+  Pair pair(a3c::ModelKind::paper, 4, 18, 5, 7, 16);
+  pair.compare_forward();
+  pair.compare_evaluation(pair.samples_of(0, 5));
 }
 
 // What a rollout ends with is what the next one begins with, whatever was evaluated in between.

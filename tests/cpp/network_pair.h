@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -29,17 +30,20 @@ constexpr Tolerance kFloat32{1e-4, 1e-4, 3e-5};
 // Calls body() with each of these instruction sets that this CPU has; says which it has not.
 template <typename Body>
 void for_each_isa_of(a3c::Precision precision, std::initializer_list<const char*> isas, Body body) {
+  const struct Unset {  // for the tests after one that fails
+    ~Unset() { unsetenv("A3C_FAST_ISA"); }
+  } unset;
   for (const char* isa : isas) {
     setenv("A3C_FAST_ISA", isa, 1);
     try {
       a3c::best_kernels(precision);
     } catch (const std::runtime_error& error) {
+      if (std::string(error.what()).find("which this CPU does not have") == std::string::npos) throw;
       std::printf("  skipped: %s\n", error.what());
       continue;
     }
     body();
   }
-  unsetenv("A3C_FAST_ISA");
 }
 
 // The gradient that a network hands out in pieces, which must cover it once whatever they begin with.

@@ -39,6 +39,29 @@ TEST(the_last_of_several_restores) {
   CHECK_EQUAL(torch_threads(), 3);
 }
 
+TEST(a_thread_that_began_gets_back_what_it_had_though_another_ends) {
+  set_openmp_threads(3);
+  auto single_threaded = std::make_unique<SingleThreadedTorch>();
+  int elsewhere = 0;
+  std::thread thread([&] {
+    set_openmp_threads(5);
+    auto another = std::make_unique<SingleThreadedTorch>();
+    CHECK_EQUAL(torch_threads(), 1);
+    single_threaded.reset();
+    CHECK_EQUAL(torch_threads(), 1);
+    another.reset();
+    elsewhere = torch_threads();
+  });
+  thread.join();
+  CHECK_EQUAL(elsewhere, 5);
+  CHECK_EQUAL(torch_threads(), 1);
+  restore_torch_threads();
+  CHECK_EQUAL(torch_threads(), 3);
+  set_openmp_threads(2);
+  restore_torch_threads();  // nothing is left to restore
+  CHECK_EQUAL(torch_threads(), 2);
+}
+
 TEST(a_new_thread_has_one_and_may_ask_for_one) {
   set_openmp_threads(3);
   const SingleThreadedTorch single_threaded;

@@ -243,7 +243,6 @@ TEST(a_rollout_of_masked_steps_alone_updates_nothing) {
   Run run(config, 1, [](int64_t t, int) { return Step{.done = t == 0, .terminated = t == 0}; });
   run.rollouts(1);
   CHECK_EQUAL(run.shared.params.updates(), 1);
-  const std::vector<float> theta = run.parameters();
   run.until(2);  // the reset step, which counts for nothing, and one more
   CHECK_EQUAL(run.client->sent.size(), size_t{3});
   CHECK_EQUAL(run.shared.steps.load(), 2);
