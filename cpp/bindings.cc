@@ -360,21 +360,14 @@ py::tuple clip_of(const Floats& gradient, double max_norm) {
 py::array_t<float> push_all(const Floats& parameters, const std::vector<Floats>& gradients,
                             const a3c::OptimizerConfig& optimizer, double learning_rate, double clip_scale,
                             int num_workers) {
-  struct Pusher final : a3c::GradientReader {
-    Pusher(a3c::SharedParams& params, const a3c::SharedParams::Push& push) : params(params), push(push) {}
-    void read(int64_t offset, int64_t count, const float* gradient) override {
-      params.push(push, offset, count, gradient);
-    }
-    a3c::SharedParams& params;
-    const a3c::SharedParams::Push push;
-  };
   a3c::SharedParams params(parameters.size(), optimizer);
   params.load(parameters.data(), {}, 0);
   for (size_t i = 0; i < gradients.size(); ++i) {
     require(gradients[i].size() == parameters.size(), "gradients must have the size of the parameters");
-    Pusher pusher(params, params.begin_push(static_cast<float>(clip_scale), learning_rate));
-    a3c::read_whole_gradient(gradients[i].data(), gradients[i].size(),
-                             static_cast<double>(static_cast<int>(i) % num_workers) / num_workers, pusher);
+    const a3c::SharedParams::Push push = params.begin_push(static_cast<float>(clip_scale), learning_rate);
+    a3c::read_whole_gradient(
+        gradients[i].data(), gradients[i].size(), static_cast<double>(static_cast<int>(i) % num_workers) / num_workers,
+        [&](int64_t offset, int64_t count, const float* piece) { params.push(push, offset, count, piece); });
   }
   py::array_t<float> result(parameters.size());
   params.pull(result.mutable_data());
@@ -464,25 +457,19 @@ py::tuple network_act(BoundNetwork& self, const py::array& observations, const B
 
 py::tuple network_gradients(BoundNetwork& self, const py::array& observations, const Floats& d_logits,
                             const Floats& d_values) {
-  struct Reader final : a3c::GradientReader {
-    explicit Reader(float* gradient) : gradient(gradient) {}
-    void read(int64_t offset, int64_t count, const float* piece) override {
-      std::copy_n(piece, count, gradient + offset);
-    }
-    float* gradient;
-  };
   require(sample_count(observations, self.config) == self.num_envs, "observations must be [num_envs]");
   require(d_logits.size() == py::ssize_t{self.num_envs} * self.config.num_actions && d_values.size() == self.num_envs,
           "d_logits must be [num_envs][num_actions] and d_values [num_envs]");
   std::vector<int64_t> samples(static_cast<size_t>(self.num_envs));
   std::iota(samples.begin(), samples.end(), 0);
   py::array_t<float> gradient(self.network->size());
-  Reader reader(gradient.mutable_data());
+  float* whole = gradient.mutable_data();
   const void* data = observations.data();
   {
     const py::gil_scoped_release release;
     self.network->compute_gradients(data, samples.data(), self.num_envs, d_logits.data(), d_values.data());
-    self.network->read_gradients(0, reader);
+    self.network->read_gradients(
+        0, [&](int64_t offset, int64_t count, const float* piece) { std::copy_n(piece, count, whole + offset); });
   }
   return py::make_tuple(gradient, self.network->squared_gradient_norm());
 }

@@ -39,8 +39,8 @@ class AutogradNetwork final : public Network {
   }
 
   double squared_gradient_norm() const override { return squared_norm(replica_.gradients(), replica_.size()); }
-  void read_gradients(double from, GradientReader& reader) override {
-    read_whole_gradient(replica_.gradients(), replica_.size(), from, reader);
+  void read_gradients(double from, const GradientReader& read) override {
+    read_whole_gradient(replica_.gradients(), replica_.size(), from, read);
   }
 
  private:
@@ -74,11 +74,11 @@ const kernels::ConvNetKernels* kernels_for(const ModelConfig& config) {
 
 }  // namespace
 
-void read_whole_gradient(const float* gradient, int64_t size, double from, GradientReader& reader) {
+void read_whole_gradient(const float* gradient, int64_t size, double from, const GradientReader& read) {
   constexpr int64_t kLine = 16;  // floats in a cache line: no worker begins inside another's
   const int64_t begin = static_cast<int64_t>(static_cast<double>(size) * from) / kLine * kLine;
-  reader.read(begin, size - begin, gradient + begin);
-  if (begin > 0) reader.read(0, begin, gradient);
+  read(begin, size - begin, gradient + begin);
+  if (begin > 0) read(0, begin, gradient);
 }
 
 const char* network_isa(const ModelConfig& config) {

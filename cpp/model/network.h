@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "config.h"
@@ -14,14 +15,8 @@
 
 namespace a3c {
 
-// What takes the pieces of a gradient.
-class GradientReader {
- public:
-  virtual void read(int64_t offset, int64_t count, const float* gradient) = 0;
-
- protected:
-  ~GradientReader() = default;
-};
+// What takes a piece of a gradient: [count] of it, from `offset` of the flat vector on.
+using GradientReader = std::function<void(int64_t offset, int64_t count, const float* gradient)>;
 
 class Network {
  public:
@@ -53,7 +48,7 @@ class Network {
   // flat vector once. They need not all exist at once: most of them are one product of two thin matrices. The first
   // piece lies near the share `from` in [0, 1) of the vector.
   virtual double squared_gradient_norm() const = 0;
-  virtual void read_gradients(double from, GradientReader& reader) = 0;
+  virtual void read_gradients(double from, const GradientReader& read) = 0;
 
   // The LSTM's memory, with state_size 0 where there is none; the worker carries it from rollout to rollout.
   virtual Recurrence& recurrence() = 0;
@@ -63,8 +58,8 @@ class Network {
 // laps `clock`, which must outlive it, at the end of each of its stages.
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock);
 
-// Gives `reader` a gradient that lies in memory.
-void read_whole_gradient(const float* gradient, int64_t size, double from, GradientReader& reader);
+// Gives `read` a gradient that lies in memory.
+void read_whole_gradient(const float* gradient, int64_t size, double from, const GradientReader& read);
 
 // The name of the kernels that it takes, as A3C_FAST_ISA has it. Throws std::invalid_argument when neither this network
 // nor this CPU has any of `config.precision`.

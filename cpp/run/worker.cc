@@ -151,20 +151,6 @@ void gather(const std::vector<T>& from, const int64_t* samples, int64_t count, i
   for (int64_t i = 0; i < count; ++i) std::copy_n(&from[samples[i] * width], width, &to[i * width]);
 }
 
-// theta <- one optimizer step, piece by piece.
-struct Pusher final : GradientReader {
-  Pusher(SharedParams& params, const SharedParams::Push& push, StageClock& clock)
-      : params(params), push(push), clock(clock) {}
-  void read(int64_t offset, int64_t count, const float* gradient) override {
-    params.push(push, offset, count, gradient);
-    lap(clock, kPush);
-  }
-
-  SharedParams& params;
-  const SharedParams::Push push;
-  StageClock& clock;
-};
-
 // One Hogwild update from some samples of the rollout. The first time the gradient is taken at theta', the parameters
 // that acted, and applied to theta as it is by now. When the rollout is learned from again, theta' becomes theta again
 // before each update, and the importance ratio makes up for the actions that another policy chose.
@@ -208,10 +194,14 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     return;
   }
   worker.skipped_in_a_row = 0;
-  Pusher pusher{shared.params,
-                shared.params.begin_push(clip_scale_of(norm, config.max_grad_norm), shared.learning_rate()),
-                worker.clock};
-  worker.network->read_gradients(static_cast<double>(worker.index) / shared.num_workers, pusher);
+  // theta <- one optimizer step, piece by piece.
+  const SharedParams::Push push =
+      shared.params.begin_push(clip_scale_of(norm, config.max_grad_norm), shared.learning_rate());
+  worker.network->read_gradients(static_cast<double>(worker.index) / shared.num_workers,
+                                 [&](int64_t offset, int64_t size, const float* gradient) {
+                                   shared.params.push(push, offset, size, gradient);
+                                   lap(worker.clock, kPush);
+                                 });
   worker.updates.add(terms, norm);
 }
 

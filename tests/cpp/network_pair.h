@@ -48,27 +48,21 @@ void for_each_isa_of(a3c::Precision precision, std::initializer_list<const char*
 
 // The gradient that a network hands out in pieces, which must cover it once whatever they begin with.
 inline std::vector<float> gradient_of(a3c::Network& network, double from = 0.4) {
-  struct Reader final : a3c::GradientReader {
-    void read(int64_t offset, int64_t count, const float* piece) override {
-      for (int64_t i = 0; i < count; ++i) {
-        gradient[offset + i] = piece[i];
-        ++times[offset + i];
-      }
+  std::vector<float> gradient(static_cast<size_t>(network.size()));
+  std::vector<int> times(gradient.size());
+  network.read_gradients(from, [&](int64_t offset, int64_t count, const float* piece) {
+    for (int64_t i = 0; i < count; ++i) {
+      gradient[offset + i] = piece[i];
+      ++times[offset + i];
     }
-    std::vector<float> gradient;
-    std::vector<int> times;
-  };
-  Reader reader;
-  reader.gradient.resize(static_cast<size_t>(network.size()));
-  reader.times.resize(reader.gradient.size());
-  network.read_gradients(from, reader);
+  });
   double squares = 0;
-  for (size_t i = 0; i < reader.times.size(); ++i) {
-    CHECK_EQUAL(reader.times[i], 1);
-    squares += double{reader.gradient[i]} * reader.gradient[i];
+  for (size_t i = 0; i < times.size(); ++i) {
+    CHECK_EQUAL(times[i], 1);
+    squares += double{gradient[i]} * gradient[i];
   }
   CHECK_CLOSE(network.squared_gradient_norm() / squares, 1, 1e-4);  // sums of 42,000 floats
-  return reader.gradient;
+  return gradient;
 }
 
 struct Pair {

@@ -36,14 +36,10 @@ std::vector<float> ramp(size_t size, float scale) {
 // A push in pieces, from a worker's own place on.
 void push_whole(SharedParams& params, const std::vector<float>& gradient, float clip_scale, double learning_rate,
                 int worker = 0, int num_workers = 1) {
-  struct Reader final : GradientReader {
-    Reader(SharedParams& params, const SharedParams::Push& push) : params(params), push(push) {}
-    void read(int64_t offset, int64_t count, const float* piece) override { params.push(push, offset, count, piece); }
-    SharedParams& params;
-    const SharedParams::Push push;
-  };
-  Reader reader(params, params.begin_push(clip_scale, learning_rate));
-  read_whole_gradient(gradient.data(), params.size(), static_cast<double>(worker) / num_workers, reader);
+  const SharedParams::Push push = params.begin_push(clip_scale, learning_rate);
+  read_whole_gradient(
+      gradient.data(), params.size(), static_cast<double>(worker) / num_workers,
+      [&](int64_t offset, int64_t count, const float* piece) { params.push(push, offset, count, piece); });
 }
 
 TEST(it_begins_at_0_and_pulls_what_was_loaded) {

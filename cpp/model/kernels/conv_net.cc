@@ -178,21 +178,21 @@ double ConvNet::squared_gradient_norm() const {
          squared_norm(state_.gradients + end, state_.size - end);
 }
 
-void ConvNet::read_gradients(double from, GradientReader& reader) {
-  if (!kernels_.in_bf16) return read_whole_gradient(state_.gradients, state_.size, from, reader);
+void ConvNet::read_gradients(double from, const GradientReader& read) {
+  if (!kernels_.in_bf16) return read_whole_gradient(state_.gradients, state_.size, from, read);
   const int begin = static_cast<int>(from * state_.hidden) / 16 * 16;
   const auto read_rows = [&](int first, int last) {
     for (int rows = 0; first < last; first += rows) {
       rows = std::min(kernels::kBf16Panel, last - first);
       const float* gradient = kernels_.dense_weight_gradient(state_, first, rows);
-      reader.read(state_.fc_weight + int64_t{first} * state_.features, int64_t{rows} * state_.features, gradient);
+      read(state_.fc_weight + int64_t{first} * state_.features, int64_t{rows} * state_.features, gradient);
     }
   };
   read_rows(begin, state_.hidden);
   read_rows(0, begin);
   const int64_t end = state_.fc_weight + int64_t{state_.hidden} * state_.features;
-  reader.read(0, state_.fc_weight, state_.gradients);
-  reader.read(end, state_.size - end, state_.gradients + end);
+  read(0, state_.fc_weight, state_.gradients);
+  read(end, state_.size - end, state_.gradients + end);
 }
 
 // The hidden units of an update's samples, in their order.

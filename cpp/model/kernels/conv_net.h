@@ -38,7 +38,7 @@ class ConvNet final : public Network {
   void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
                          const float* d_values) override;
   double squared_gradient_norm() const override;
-  void read_gradients(double from, GradientReader& reader) override;
+  void read_gradients(double from, const GradientReader& read) override;
 
  private:
   const float* gather_hidden(const int64_t* samples, int64_t count);
