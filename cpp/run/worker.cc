@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <numeric>
 #include <stdexcept>
 
@@ -197,11 +198,12 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
   // theta <- one optimizer step, piece by piece.
   const SharedParams::Push push =
       shared.params.begin_push(clip_scale_of(norm, config.max_grad_norm), shared.learning_rate());
+  const auto push_piece = [&](int64_t offset, int64_t size, const float* gradient) {
+    shared.params.push(push, offset, size, gradient);
+    lap(worker.clock, kPush);
+  };
   worker.network->read_gradients(static_cast<double>(worker.index) / shared.num_workers,
-                                 [&](int64_t offset, int64_t size, const float* gradient) {
-                                   shared.params.push(push, offset, size, gradient);
-                                   lap(worker.clock, kPush);
-                                 });
+                                 std::cref(push_piece));  // a std::function of more than two words would allocate
   worker.updates.add(terms, norm);
 }
 
