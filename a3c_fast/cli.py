@@ -40,7 +40,7 @@ def parse_known(cls: type[T], *, prog: str) -> tuple[T, list[str]]:
 
 
 def value_of(arguments: Sequence[str], flag: str) -> str | None:
-    """The value of a flag before the flags are parsed: it decides the defaults of the others."""
+    """The value of a flag before the flags are parsed, None where it is not given; the last one where it is twice."""
     names = (f"--{flag}", f"--{flag.replace('-', '_')}")
     value = None
     for i, argument in enumerate(arguments):

@@ -76,7 +76,7 @@ def _main(arguments: list[str], signals: _Signals) -> int:
     except WorkerError as error:
         print(f"error: {error}", *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
         _leave(EXIT_FAILED)
-    except (CheckpointError, RuntimeError, OSError) as error:
+    except (RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
     if signals.received is not None:
         print(f"stopped by {signal.Signals(signals.received).name} at step {final['step']:,}: everything is saved")
