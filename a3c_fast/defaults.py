@@ -26,7 +26,7 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
         "gamma": 0.99,
         "gae_lambda": 1.0,
         "entropy_coef": 0.01,
-        "entropy_decay_steps": 1_000_000,
+        "entropy_decay_steps": 2_000_000,
         "value_coef": 0.25,
         "max_grad_norm": 2.5,
         "optimizer_eps": 1e-5,
