@@ -1,0 +1,38 @@
+// The only file that includes pybind11. The GIL is dropped around every call that waits or computes, never around
+// construction or raising. No torch header comes in here: torch bundles a pybind11 of its own.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <stdexcept>
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace a3c::bindings {
+
+using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Bytes = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
+using Actions = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
+using Release = py::call_guard<py::gil_scoped_release>;
+
+inline void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+template <typename T>
+py::array_t<T> copy_of(const T* data, py::ssize_t size) {
+  return py::array_t<T>(size, data);
+}
+
+// What the module a3c_fast_core is made of, a file each.
+void bind_configs(py::module_& m);
+void bind_env_client(py::module_& m);
+void bind_networks(py::module_& m);
+void bind_learning(py::module_& m);
+void bind_engine(py::module_& m);
+
+}  // namespace a3c::bindings
