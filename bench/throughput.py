@@ -29,6 +29,8 @@ class Settings:
     """EnvPool's name of the environment."""
     model: Literal["paper", "nature", "mlp"] | None = None
     """Network; the environment's default without it."""
+    lstm_size: int = 0
+    """Units of an LSTM behind the torso; 0 is the feed-forward agent."""
     precision: PrecisionName = "auto"
     """Arithmetic of the network."""
     num_workers: int = 0
@@ -65,6 +67,7 @@ def configure(args: Settings) -> Config:
     return Config(
         env_id=args.env_id,
         num_workers=args.num_workers,
+        lstm_size=args.lstm_size,
         precision=args.precision,
         update_epochs=args.update_epochs,
         total_steps=2**40,  # the learning rate stays what it is
