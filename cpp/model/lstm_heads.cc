@@ -34,6 +34,23 @@ struct Weights {
   at::Tensor policy, policy_bias, value, value_bias;  // [A, H], [A], [1, H], [1]
 };
 
+// Through one step of one environment: d(loss)/d(h') and, in d_c, d(loss)/d(c') -> d(loss)/d(gates) before their
+// nonlinearities and, in d_c, d(loss)/d(c). A loop, since in ATen it is 30 operations on [B, H], of which B is 2.
+void cell_gradient(int64_t units, const float* __restrict gates, const float* __restrict state,
+                   const float* __restrict output, const float* __restrict d_h, float* __restrict d_c,
+                   float* __restrict d_gates) {
+  for (int64_t u = 0; u < units; ++u) {
+    const float i = gates[u], f = gates[units + u], g = gates[2 * units + u], o = gates[3 * units + u];
+    const float c = state[units + u], squashed = output[units + u];
+    const float d_next_c = d_c[u] + d_h[u] * o * (1 - squashed * squashed);
+    d_gates[u] = d_next_c * g * i * (1 - i);
+    d_gates[units + u] = d_next_c * c * f * (1 - f);
+    d_gates[2 * units + u] = d_next_c * i * (1 - g * g);
+    d_gates[3 * units + u] = d_h[u] * squashed * o * (1 - o);
+    d_c[u] = d_next_c * f;
+  }
+}
+
 }  // namespace
 
 struct LstmHeads::Impl {
@@ -50,22 +67,25 @@ struct LstmHeads::Impl {
         gates(at::zeros({t_max + 1, num_envs, 4 * units})),
         outputs(at::zeros({t_max + 1, num_envs, 2 * units})) {}
 
-  // One step. features [B, F], state [B, 2H] -> gates [B, 4H] after their nonlinearities, output [B, 2H]: h', tanh(c').
-  // Returns [B, 2H], h' and c'.
-  at::Tensor step(const at::Tensor& x, const at::Tensor& state, at::Tensor gates_out, at::Tensor output) const {
-    at::Tensor sum = at::addmm(weights.input_bias + weights.hidden_bias, x, weights.input.t());
-    sum.addmm_(state.narrow(1, 0, units), weights.hidden.t());
-    sum.narrow(1, 0, 2 * units).sigmoid_();
-    sum.narrow(1, 2 * units, units).tanh_();
-    sum.narrow(1, 3 * units, units).sigmoid_();
-    const std::vector<at::Tensor> g = sum.chunk(4, 1);
-    const at::Tensor c = (g[1] * state.narrow(1, units, units)).addcmul_(g[0], g[2]);
-    const at::Tensor squashed = at::tanh(c);
-    const at::Tensor h = g[3] * squashed;
-    gates_out.copy_(sum);
+  // What the features say to the gates, of any number of steps: x [N, F] -> W_ih x + b_ih + b_hh [N, 4H].
+  void read_features(const at::Tensor& x, at::Tensor sums) const {
+    at::addmm_out(sums, weights.input_bias + weights.hidden_bias, x, weights.input.t());
+  }
+
+  // One step. gates [B, 4H] come from read_features() and leave after their nonlinearities; state [B, 2H], h and c ->
+  // next [B, 2H], h' and c', and output [B, 2H], h' and tanh(c').
+  void step(at::Tensor gates, const at::Tensor& state, const at::Tensor& next, const at::Tensor& output) const {
+    gates.addmm_(state.narrow(1, 0, units), weights.hidden.t());
+    gates.narrow(1, 0, 2 * units).sigmoid_();
+    gates.narrow(1, 2 * units, units).tanh_();
+    gates.narrow(1, 3 * units, units).sigmoid_();
+    const std::vector<at::Tensor> g = gates.chunk(4, 1);
+    at::Tensor h = next.narrow(1, 0, units), c = next.narrow(1, units, units),
+               squashed = output.narrow(1, units, units);
+    at::mul_out(c, g[1], state.narrow(1, units, units)).addcmul_(g[0], g[2]);
+    at::tanh_out(squashed, c);
+    at::mul_out(h, g[3], squashed);
     output.narrow(1, 0, units).copy_(h);
-    output.narrow(1, units, units).copy_(squashed);
-    return at::cat({h, c}, 1);
   }
 
   void heads(const at::Tensor& h, float* logits, float* values) const {
@@ -104,7 +124,8 @@ void LstmHeads::act(int t, const float* features, const uint8_t* starts, float* 
   Impl& self = *impl_;
   self.recurrence.begin(t, starts);
   const at::Tensor x = read_only(features, {self.recurrence.num_envs, self.features});
-  self.states[t + 1].copy_(self.step(x, self.states[t], self.gates[t], self.outputs[t]));
+  self.read_features(x, self.gates[t]);
+  self.step(self.gates[t], self.states[t], self.states[t + 1], self.outputs[t]);
   self.heads(self.outputs[t].narrow(1, 0, self.units), logits, values);
 }
 
@@ -113,19 +134,21 @@ void LstmHeads::evaluate(const int64_t* samples, int64_t count, const float* fea
   Impl& self = *impl_;
   const at::Tensor environments = self.environments(samples, count);
   const int64_t size = environments.size(0);
-  const at::Tensor x = read_only(features, {self.t_max, size, self.features});
-  at::Tensor state = self.states[0].index_select(0, environments);
-  at::Tensor gates = at::empty({size, 4 * self.units}), output = at::empty({size, 2 * self.units});
+  const at::Tensor states = at::empty({self.t_max + 1, size, 2 * self.units});
+  const at::Tensor gates = at::empty({self.t_max, size, 4 * self.units});
+  const at::Tensor outputs = at::empty({self.t_max, size, 2 * self.units});
+  self.read_features(read_only(features, {count, self.features}), gates.view({count, 4 * self.units}));
+  states[0].copy_(self.states[0].index_select(0, environments));
   for (int t = 0; t < self.t_max; ++t) {
     for (int64_t i = 0; i < size; ++i)
-      if (self.recurrence.starts[samples[t * size + i]]) state[i].zero_();
-    // What the rollout was acted with stays in states[t_max]: there the next one begins.
-    self.states[t].index_copy_(0, environments, state);
-    state = self.step(x[t], state, gates, output);
-    self.gates[t].index_copy_(0, environments, gates);
-    self.outputs[t].index_copy_(0, environments, output);
-    self.heads(output.narrow(1, 0, self.units), logits + t * size * self.actions, values + t * size);
+      if (self.recurrence.starts[samples[t * size + i]]) states[t][i].zero_();
+    self.step(gates[t], states[t], states[t + 1], outputs[t]);
   }
+  self.heads(outputs.view({count, 2 * self.units}).narrow(1, 0, self.units), logits, values);
+  // What the rollout was acted with stays in states[t_max]: there the next one begins.
+  self.states.narrow(0, 0, self.t_max).index_copy_(1, environments, states.narrow(0, 0, self.t_max));
+  self.gates.narrow(0, 0, self.t_max).index_copy_(1, environments, gates);
+  self.outputs.narrow(0, 0, self.t_max).index_copy_(1, environments, outputs);
 }
 
 void LstmHeads::compute_gradients(const int64_t* samples, int64_t count, const float* features, const float* d_logits,
@@ -152,18 +175,15 @@ void LstmHeads::compute_gradients(const int64_t* samples, int64_t count, const f
       at::mm(logits_gradient, self.weights.policy).addmm_(values_gradient, self.weights.value);
   const at::Tensor d_gates = at::empty({self.t_max, size, 4 * units});  // before the nonlinearities
   at::Tensor d_h = at::zeros({size, units}), d_c = at::zeros({size, units});
+  const auto row = [](const at::Tensor& tensor, int64_t i) { return tensor.data_ptr<float>() + i * tensor.size(-1); };
   for (int64_t t = self.t_max - 1; t >= 0; --t) {
-    const std::vector<at::Tensor> gate = gates[t].chunk(4, 1);
-    const at::Tensor squashed = outputs[t].narrow(1, units, units);
-    const std::vector<at::Tensor> d = d_gates[t].chunk(4, 1);
     d_h += from_heads.narrow(0, t * size, size);
-    d_c += d_h * gate[3] * (1 - squashed * squashed);
-    at::Tensor(d[0]).copy_(d_c * gate[2] * gate[0] * (1 - gate[0]));
-    at::Tensor(d[1]).copy_(d_c * states[t].narrow(1, units, units) * gate[1] * (1 - gate[1]));
-    at::Tensor(d[2]).copy_(d_c * gate[0] * (1 - gate[2] * gate[2]));
-    at::Tensor(d[3]).copy_(d_h * squashed * gate[3] * (1 - gate[3]));
-    d_c *= gate[1];
-    d_h = at::mm(d_gates[t], self.weights.hidden);
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t sample = t * size + i;
+      cell_gradient(units, row(gates, sample), row(states, sample), row(outputs, sample), row(d_h, i), row(d_c, i),
+                    row(d_gates, sample));
+    }
+    at::mm_out(d_h, d_gates[t], self.weights.hidden);
     for (int64_t i = 0; i < size; ++i)
       if (self.recurrence.starts[samples[t * size + i]]) {  // the state before was not the one after the step before
         d_h[i].zero_();
