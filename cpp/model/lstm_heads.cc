@@ -183,6 +183,7 @@ void LstmHeads::compute_gradients(const int64_t* samples, int64_t count, const f
       cell_gradient(units, row(gates, sample), row(states, sample), row(outputs, sample), row(d_h, i), row(d_c, i),
                     row(d_gates, sample));
     }
+    if (t == 0) break;  // truncated: the state at the beginning of the rollout is a constant
     at::mm_out(d_h, d_gates[t], self.weights.hidden);
     for (int64_t i = 0; i < size; ++i)
       if (self.recurrence.starts[samples[t * size + i]]) {  // the state before was not the one after the step before
