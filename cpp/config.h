@@ -51,7 +51,7 @@ struct OptimizerConfig {
 };
 
 struct TrainConfig {
-  int64_t total_steps = 0;  // agent steps at which the learning rate reaches 0
+  int64_t total_steps = 0;  // agent steps at which a learning rate that falls reaches 0
   int t_max = 0;            // steps of each environment in a rollout
   int envs_per_update = 0;  // divides every worker's number of environments
   int update_epochs = 0;    // times that a rollout is learned from; 1 is A3C

@@ -123,6 +123,33 @@ def test_a_network_acts_step_by_step(model: str, lstm: int) -> None:
         np.testing.assert_allclose(values, expected_values.detach(), rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["conv1.bias", "fc1.bias"])
+def test_a_number_that_is_not_finite_comes_through_the_kernels(name: str, precision: str) -> None:
+    replica, policy = pair("paper", (4, 84, 84), "uint8", ())
+    config = core.ModelConfig(
+        kind="paper",
+        observation_shape=(4, 84, 84),
+        observation_type="uint8",
+        num_actions=5,
+        hidden_sizes=(),
+        observation_offset=policy.observation_offset,
+        observation_scale=policy.observation_scale,
+        precision=precision,
+    )
+    try:
+        core.network_isa(config)
+    except (ValueError, RuntimeError) as error:  # A3C_FAST_ISA names kernels of the other precision
+        pytest.skip(str(error))
+    named = to_named(replica.parameters(), replica.parameter_specs)
+    named[name][0] = float("nan")
+    network = core.Network(config, 2)
+    network.set_parameters(to_flat(named, replica.parameter_specs, replica.parameters().size))
+    logits, values = network.act(some_observations((4, 84, 84), "uint8", 2), np.zeros(2, np.uint8))
+    assert np.isnan(logits).all()
+    assert np.isnan(values).all()
+
+
 @pytest.mark.parametrize("model", ["paper", "nature"])
 @pytest.mark.parametrize("frames", ["random", "of Pong"])
 def test_bfloat16_is_no_further_from_float32_than_atens(model: str, frames: str) -> None:

@@ -182,6 +182,8 @@ def test_a_resumed_run_is_the_run_in_one(tmp_path: Path, env_id: str) -> None:
     with Trainer(dataclasses.replace(config, run_dir=tmp_path)) as trainer:
         trainer.run(until=steps // 3)
     with Trainer(dataclasses.replace(config, run_dir=tmp_path, resume=True)) as trainer:
+        trainer.save()  # before any worker ran: what was continued is still all there
+    with Trainer(dataclasses.replace(config, run_dir=tmp_path, resume=True)) as trainer:
         assert trainer.stats()["step"] >= steps // 3
         trainer.run()
         resumed, stats = trainer.state_dict(), trainer.stats()

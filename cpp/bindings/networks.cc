@@ -7,7 +7,6 @@
 #include "bindings/parameter_specs.h"
 #include "bindings/python.h"
 #include "model/network.h"
-#include "model/observation.h"
 #include "model/replica.h"
 #include "model/threads.h"
 

@@ -26,7 +26,7 @@ class Random {
   uint64_t state_;
 };
 
-// Disjoint streams for the workers of a run: far apart in the state space of SplitMix64.
+// The streams of a run's workers: each begins at a hashed place of SplitMix64's one sequence of 2^64 numbers.
 inline Random worker_random(uint64_t seed, uint64_t worker) {
   return Random(Random(seed).next() + Random(~worker).next());
 }

@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <stdexcept>
+#include <string>
 
 namespace a3c {
 namespace {

@@ -1,7 +1,6 @@
 #include "run/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
@@ -293,7 +292,8 @@ void Engine::load_worker_state(int index, const WorkerState& saved) {
   std::copy(saved.recurrent_state.begin(), saved.recurrent_state.end(), recurrence.state(0));
   worker.episode_return = saved.episode_return;
   worker.episode_length = saved.episode_length;
-  worker.has_observation = false;  // the next recv() shows it again
+  worker.env->recv(rollout.observation_row(0));  // shows again what was there when it was saved
+  worker.has_observation = true;
 }
 
 }  // namespace a3c

@@ -68,7 +68,7 @@ class Engine {
   std::vector<const char*> statistic_names() const { return state_->shared.params.statistic_names(); }
   void read_statistic(size_t index, float* destination) const;
 
-  // Both throw std::logic_error while workers run.
+  // All three throw std::logic_error while workers run.
   void load(const float* parameters, const std::vector<const float*>& statistics, int64_t steps, int64_t updates,
             int64_t episodes);
   WorkerState worker_state(int worker) const;
@@ -85,7 +85,7 @@ class Engine {
     std::vector<std::unique_ptr<Worker>> workers;  // constant; each with its own rules
     Shared shared;                                 // each member with its own guard
     mutable std::mutex mutex;
-    std::condition_variable changed;       // notified whenever something guarded by mutex changes
+    std::condition_variable changed;       // notified when running() falls and when the watchdog shall end
     std::optional<WorkerFailure> failure;  // guarded by mutex: the first one
     std::vector<uint8_t> alive;            // guarded by mutex: the thread of the worker has not ended
     std::vector<uint8_t> stuck;            // guarded by mutex: the watchdog gave this worker up

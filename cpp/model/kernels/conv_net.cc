@@ -7,6 +7,7 @@
 #include <cstring>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "learn/optimizer.h"
 
@@ -62,7 +63,6 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
       slots_(batch_) {
   state_.clock = &clock;
   state_.num_envs = num_envs;
-  state_.t_max = t_max;
   state_.num_actions = config.num_actions;
   state_.size = size;
   state_.parameters = parameters_ = allocate<float>(size);

@@ -40,7 +40,7 @@ struct ConvNetState {
   StageClock* clock;
   int num_layers;
   ConvLayer layers[kMaxLayers];
-  int num_envs, t_max, num_actions;
+  int num_envs, num_actions;
   int features;  // of the last convolution
   int slice;   // of the features whose weights to a panel of 32 units fit the first cache, in forward; a multiple of 16
   int hidden;  // of the fully connected layer
