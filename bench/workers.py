@@ -58,7 +58,7 @@ def main() -> None:
     if args.plot is not None:
         from bench.plots import learning_curves
 
-        named = {f"{workers} workers": runs for workers, runs in result["curves"].items()}
+        named = {f"{workers} worker{'' if workers == '1' else 's'}": runs for workers, runs in result["curves"].items()}
         learning_curves(named, args.plot, config.env_id)
     if args.json:
         print(json_module.dumps(result))
