@@ -74,20 +74,48 @@ report("7 actions", lambda: client.send(np.zeros(7)))
     assert [kind for kind, _ in found.values()] == ["IndexError"] * 3 + ["ValueError"]
 
 
-def test_environments_that_wait_for_actions_are_no_engines() -> None:
+def test_environments_that_have_begun_are_no_engines() -> None:
     found = outcomes("""
 from a3c_fast._core import step_randomly
 config = Config(env_id="CartPole-v1")
 pool = envs.make_client(config, list(range(8)))
 step_randomly([pool], 100, 1)
 step_randomly([pool], 100, 1)  # from where they are
-scripted = fake()
+scripted, sent_to = fake(), fake()
 scripted.recv()
-for name, client in {"pool": pool, "scripted": scripted}.items():
+sent_to.recv()
+sent_to.send(np.zeros(8))
+for name, client in {"pool": pool, "scripted": scripted, "sent to": sent_to}.items():
     report(name, lambda: Trainer(config, clients=[client]))
 """)
-    assert set(found) == {"pool", "scripted"}
-    assert all(kind == "ValueError" and "wait for actions" in message for kind, message in found.values())
+    assert set(found) == {"pool", "scripted", "sent to"}
+    assert all(kind == "ValueError" and "have begun" in message for kind, message in found.values())
+
+
+def test_recv_and_send_take_turns() -> None:
+    found = outcomes("""
+from a3c_fast._core import step_randomly
+pool = envs.make_client(Config(env_id="CartPole-v1"), [1, 2])
+report("send", lambda: pool.send(np.zeros(2)))
+report("recv", pool.recv)
+report("recv again", pool.recv)  # EnvPool's would wait for ever
+report("first send", lambda: pool.send(np.zeros(2)))
+report("send again", lambda: pool.send(np.zeros(2)))
+report("twice the same", lambda: step_randomly([pool, pool], 100, 1))
+report("last", pool.recv)
+""")
+    assert [kind for kind, _ in found.values()] == [
+        "ValueError",
+        None,
+        "ValueError",
+        None,
+        "ValueError",
+        "ValueError",
+        None,
+    ]
+    assert "send() comes after recv()" in found["send"][1]
+    assert "recv() comes after send()" in found["recv again"][1]
+    assert found["twice the same"][1] == "the same environments are given twice"
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,7 @@ EngineHolder make_engine(const TrainConfig& train, const ModelConfig& model, con
   for (const py::handle& item : boxes) {
     const auto& box = item.cast<ClientBox&>();
     require(seen.insert(&box.get()).second, "the same environments are given to two workers");
-    require(!box.waits_for_actions,
-            "the environments wait for actions: an engine needs some that nobody received from");
+    require(!box.begun, "the environments have begun: an engine needs some that nobody received from");
   }
   for (const py::handle& item : boxes) clients.push_back(std::move(item.cast<ClientBox&>().client));
   return EngineHolder(new Engine(train, model, std::move(clients)));

@@ -1,6 +1,7 @@
 // Environments: EnvPool's and the scripted ones, each stepped from Python or handed to an engine.
 #include "bindings/env_client.h"
 
+#include <algorithm>
 #include <exception>
 #include <string>
 #include <tuple>
@@ -62,6 +63,7 @@ ClientBox make_fake_env(int num_envs, std::vector<int64_t> observation_shape, co
 
 py::dict client_recv(ClientBox& box) {
   EnvClient& client = box.get();
+  require(!box.waits_for_actions, "the environments wait for actions: recv() comes after send()");
   const EnvSpec& spec = client.spec();
   std::vector<py::ssize_t> shape{spec.num_envs};
   shape.insert(shape.end(), spec.observation_shape.begin(), spec.observation_shape.end());
@@ -73,7 +75,7 @@ py::dict client_recv(ClientBox& box) {
     const py::gil_scoped_release release;
     batch = &client.recv(data);
   }
-  box.waits_for_actions = true;
+  box.begun = box.waits_for_actions = true;
   return py::dict("observations"_a = observations, "reward"_a = copy_of(batch->reward, spec.num_envs),
                   "raw_reward"_a = copy_of(batch->raw_reward, spec.num_envs),
                   "done"_a = copy_of(batch->done, spec.num_envs),
@@ -83,6 +85,7 @@ py::dict client_recv(ClientBox& box) {
 
 void client_send(ClientBox& box, const Actions& actions) {
   EnvClient& client = box.get();
+  require(box.waits_for_actions, "the environments have something to show: send() comes after recv()");
   require(actions.size() == client.spec().num_envs, "actions must have one element an environment");
   const int32_t* data = actions.data();
   {
@@ -102,8 +105,10 @@ int64_t random_steps(const py::list& boxes, int64_t steps, uint64_t seed) {
   std::vector<EnvClient*> clients;
   std::vector<uint8_t> started;
   for (const py::handle& item : boxes) {
-    clients.push_back(&item.cast<ClientBox&>().get());
-    started.push_back(item.cast<ClientBox&>().waits_for_actions);
+    auto& box = item.cast<ClientBox&>();
+    require(std::count(clients.begin(), clients.end(), &box.get()) == 0, "the same environments are given twice");
+    clients.push_back(&box.get());
+    started.push_back(box.waits_for_actions);
   }
   int64_t made = 0;
   std::exception_ptr failure;
@@ -115,7 +120,11 @@ int64_t random_steps(const py::list& boxes, int64_t steps, uint64_t seed) {
       failure = std::current_exception();
     }
   }
-  for (size_t i = 0; i < boxes.size(); ++i) boxes[i].cast<ClientBox&>().waits_for_actions = started[i] != 0;
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    auto& box = boxes[i].cast<ClientBox&>();
+    box.waits_for_actions = started[i] != 0;
+    box.begun |= box.waits_for_actions;
+  }
   if (failure) std::rethrow_exception(failure);
   return made;
 }
