@@ -123,12 +123,9 @@ def test_a_network_acts_step_by_step(model: str, lstm: int) -> None:
         np.testing.assert_allclose(values, expected_values.detach(), rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", ["conv1.bias", "fc1.bias"])
-def test_a_number_that_is_not_finite_comes_through_the_kernels(name: str, precision: str) -> None:
-    replica, policy = pair("paper", (4, 84, 84), "uint8", ())
+def config_for_kernels(model: str, policy: ActorCritic, precision: str) -> Any:
     config = core.ModelConfig(
-        kind="paper",
+        kind=model,
         observation_shape=(4, 84, 84),
         observation_type="uint8",
         num_actions=5,
@@ -141,6 +138,14 @@ def test_a_number_that_is_not_finite_comes_through_the_kernels(name: str, precis
         core.network_isa(config)
     except (ValueError, RuntimeError) as error:  # A3C_FAST_ISA names kernels of the other precision
         pytest.skip(str(error))
+    return config
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["conv1.bias", "fc1.bias"])
+def test_a_number_that_is_not_finite_comes_through_the_kernels(name: str, precision: str) -> None:
+    replica, policy = pair("paper", (4, 84, 84), "uint8", ())
+    config = config_for_kernels("paper", policy, precision)
     named = to_named(replica.parameters(), replica.parameter_specs)
     named[name][0] = float("nan")
     network = core.Network(config, 2)
@@ -155,20 +160,7 @@ def test_a_number_that_is_not_finite_comes_through_the_kernels(name: str, precis
 def test_bfloat16_is_no_further_from_float32_than_atens(model: str, frames: str) -> None:
     shape = (4, 84, 84)
     replica, policy = pair(model, shape, "uint8", ())
-    config = core.ModelConfig(
-        kind=model,
-        observation_shape=shape,
-        observation_type="uint8",
-        num_actions=5,
-        hidden_sizes=(),
-        observation_offset=policy.observation_offset,
-        observation_scale=policy.observation_scale,
-        precision="bf16",
-    )
-    try:
-        core.network_isa(config)
-    except (ValueError, RuntimeError) as error:  # A3C_FAST_ISA names kernels in float32
-        pytest.skip(str(error))
+    config = config_for_kernels(model, policy, "bf16")
     observations = frames_of_pong() if frames == "of Pong" else some_observations(shape, "uint8", 24)
     network = core.Network(config, len(observations))
     numbers = np.random.default_rng(3)

@@ -35,7 +35,8 @@ class EnvClient {
   virtual void send(const int32_t* actions) = 0;
 
   // The state between a recv() and the next send(), for environments that can be continued exactly; empty for
-  // those that cannot (EnvPool), which begin new episodes when a run is resumed.
+  // those that cannot (EnvPool), which begin new episodes when a run is resumed. After load_state() the next recv()
+  // shows the saved step again. Both, and that recv(), may be called by any thread while no worker runs.
   virtual std::string save_state() const { return {}; }
   virtual void load_state(const std::string&) {}
 };
