@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from a3c_fast.config import Config
+    from a3c_fast.envs.listing import list_envs
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
     from a3c_fast.policy import ActorCritic
     from a3c_fast.trainer import Trainer
 
-__all__ = ["ActorCritic", "CheckpointError", "Config", "ConfigError", "Trainer", "WorkerError"]
+__all__ = ["ActorCritic", "CheckpointError", "Config", "ConfigError", "Trainer", "WorkerError", "list_envs"]
 
 _HOMES = {
     "ActorCritic": "policy",
@@ -25,7 +26,12 @@ _HOMES = {
     "ConfigError": "errors",
     "Trainer": "trainer",
     "WorkerError": "errors",
+    "list_envs": "envs.listing",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -7,25 +7,41 @@ from a3c_fast.versions import check
 check()
 
 from a3c_fast_core import (  # noqa: E402  (only after the check)
+    ActionSpec,
+    Distribution,
     Engine,
     EnvClient,
+    EnvSpec,
     ModelConfig,
     Network,
+    NewThreadTorch,
+    ObservationSpec,
     OptimizerConfig,
+    Random,
     Replica,
+    StateError,
     TrainConfig,
     network_isa,
     step_randomly,
+    threads_available,
 )
 
 __all__ = [
+    "ActionSpec",
+    "Distribution",
     "Engine",
     "EnvClient",
+    "EnvSpec",
     "ModelConfig",
     "Network",
+    "NewThreadTorch",
+    "ObservationSpec",
     "OptimizerConfig",
+    "Random",
     "Replica",
+    "StateError",
     "TrainConfig",
     "network_isa",
     "step_randomly",
+    "threads_available",
 ]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-import sys
+import shlex
+import threading
+import typing
 from collections.abc import Iterator, Sequence
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypedDict, TypeVar
+
+from a3c_fast.output import Output
+from a3c_fast.suggestions import flag_like, looks_like_environment
 
 T = TypeVar("T")
+
+# The streams are the process's: of two threads that lead them elsewhere at a time, one would put back the other's.
+_redirecting = threading.RLock()
 
 EXIT_BAD_CONFIG = 2
 EXIT_FAILED = 1
@@ -16,38 +25,88 @@ EXIT_FAILED = 1
 
 def fail(status: int, error: object) -> NoReturn:
     """Prints one sentence on standard error and exits."""
-    print(f"error: {error}", file=sys.stderr)
+    Output().complain(f"error: {error}")
     raise SystemExit(status)
 
 
-def parse(cls: type[T], arguments: Sequence[str] | None, *, prog: str, default: T | None = None) -> T:
+def parse(cls: type[T], arguments: Sequence[str] | None, *, prog: str) -> T:
     """The command line as a `cls`; exits with status 2 and one sentence when it is not one."""
-    import tyro
-
-    with _box_in_one_sentence(cls, prog):
-        if default is None:
-            return tyro.cli(cls, args=arguments, prog=prog)
-        return tyro.cli(cls, args=arguments, prog=prog, default=default)
+    known, rest = parse_known(cls, arguments, prog=prog)
+    refuse_unknown(cls, rest, prog=prog)
+    return known
 
 
-def parse_known(cls: type[T], *, prog: str) -> tuple[T, list[str]]:
+def parse_known(cls: type[T], arguments: Sequence[str] | None = None, *, prog: str) -> tuple[T, list[str]]:
     """What of the command line is a `cls`, and the arguments that are none of it; exits like `parse`."""
     import tyro
 
     with _box_in_one_sentence(cls, prog):
-        known, rest = tyro.cli(cls, prog=prog, return_unknown_args=True)
+        known, rest = tyro.cli(cls, args=arguments, prog=prog, return_unknown_args=True)
     return known, list(rest)
 
 
-def value_of(arguments: Sequence[str], flag: str) -> str | None:
-    """The value of a flag before the flags are parsed, None where it is not given; the last one where it is twice."""
-    names = (f"--{flag}", f"--{flag.replace('-', '_')}")
-    value = None
-    for i, argument in enumerate(arguments):
-        name, equals, rest = argument.partition("=")
-        if name in names:
-            value = rest if equals else next(iter(arguments[i + 1 :]), None)
-    return value
+def said(cls: type, arguments: Sequence[str], *, prog: str) -> dict[str, Any]:
+    """The fields of the dataclass `cls` that the command line names, as they were written; exits like `parse`.
+
+    Strings, tuples of strings, and bools for flags that take no value; None for one that may be None and is said to
+    be; True under "help" where help is asked for. What the strings mean is left to the class: one place says what is
+    allowed.
+    """
+    import tyro
+
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {field.name: _as_written(hints[field.name]) for field in dataclasses.fields(cls)}
+    fields["help"] = typing.Annotated[bool, tyro.conf.arg(aliases=["-h"])]
+    written: Any = TypedDict(cls.__name__, fields, total=False)  # type: ignore[misc]  # made while the program runs
+    with _box_in_one_sentence(cls, prog):
+        found, rest = tyro.cli(written, args=arguments, prog=prog, return_unknown_args=True, add_help=False)
+    if not found.get("help"):
+        refuse_unknown(cls, rest, prog=prog)
+    optional = {name for name, hint in hints.items() if type(None) in typing.get_args(hint)}
+    return {name: None if value == "None" and name in optional else value for name, value in found.items()}
+
+
+def show_help(cls: type[T], *, prog: str, default: T | None = None) -> NoReturn:
+    """Prints what `--help` asks for and exits with 0."""
+    import tyro
+
+    with _redirecting, contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        if default is None:
+            tyro.cli(cls, args=["--help"], prog=prog)
+        else:
+            tyro.cli(cls, args=["--help"], prog=prog, default=default)
+    Output().say(text.getvalue().rstrip("\n"))
+    raise SystemExit(0)
+
+
+def refuse_unknown(cls: type, rest: Sequence[str], *, prog: str) -> None:
+    """Exits with status 2 for arguments that are no flags of `cls`, and names the flag that was probably meant."""
+    if not rest:
+        return
+    fields = {f"--{field.name.replace('_', '-')}": str(field.type) for field in dataclasses.fields(cls)}
+    place = next((i for i, argument in enumerate(rest) if argument.startswith("--")), 0)
+    name, _, value = rest[place].partition("=")
+    meant = flag_like(name, fields) if name.startswith("--") else None
+    if meant is not None and "Positional" in fields[meant]:
+        value = value or next(iter(rest[place + 1 :]), meant.removeprefix("--").upper())
+        fail(EXIT_BAD_CONFIG, f"{name} is no flag: what it names comes without one, as in {prog} {shlex.quote(value)}")
+    if meant is not None:
+        fail(EXIT_BAD_CONFIG, f"{name} is no flag; did you mean {meant}?")
+    if "--env-id" in fields and looks_like_environment(name):
+        fail(EXIT_BAD_CONFIG, f"{name!r} comes after a flag; did you mean --env-id {shlex.quote(name)}?")
+    shown = name if name.startswith("-") else repr(name)
+    fail(EXIT_BAD_CONFIG, f"{shown} is no flag: --help names those that there are")
+
+
+def _as_written(hint: Any) -> Any:
+    from tyro.conf import Positional
+
+    if hint is bool:
+        return bool
+    several = typing.get_origin(hint) is tuple
+    if typing.get_origin(hint) is typing.Annotated:  # tyro's Positional
+        return Positional[tuple[str, ...]]
+    return tuple[str, ...] if several else str
 
 
 @contextlib.contextmanager
@@ -55,7 +114,7 @@ def _box_in_one_sentence(cls: type, prog: str) -> Iterator[None]:
     """tyro explains an error in a box of several lines; the sentence in it is taken out."""
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(captured):
+        with _redirecting, contextlib.redirect_stderr(captured):
             yield
     except SystemExit as exit_:
         if exit_.code in (0, None):
@@ -66,8 +125,8 @@ def _box_in_one_sentence(cls: type, prog: str) -> Iterator[None]:
 def _sentence(box: str, class_name: str) -> str:
     words: list[str] = []
     for line in box.splitlines()[1:]:
-        text = line.strip("│ \t")
-        if text.startswith(("─", "╰")):
+        text = line.strip("│| \t")
+        if text.startswith(("─", "╰", "-----", "+--")):
             break
         words.append(text)
     return " ".join(words).removeprefix(f"Error parsing {class_name}: ")

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from a3c_fast.defaults import FAMILY_DEFAULTS, PRESETS, PresetName, defaults_of
-from a3c_fast.envs import FAKE_ENVS, Family, family_of
+from tyro.conf import Suppress
+
+from a3c_fast import stored_settings, values
+from a3c_fast.defaults import NO_EMULATOR, PRESETS, PresetName, defaults_of
+from a3c_fast.envs.families import Family, Problem, family_of, problem_of, spec_of
+from a3c_fast.envs.spec import EnvSpec
 from a3c_fast.errors import ConfigError
+from a3c_fast.suggestions import did_you_mean
 
-ModelName = Literal["paper", "nature", "mlp"]
+ModelName = Literal["paper", "nature", "small", "mlp"]
+ActivationName = Literal["tanh", "relu", "elu"]
 OptimizerName = Literal["rmsprop", "adam"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 
 # A field whose default depends on the kind of environment: see defaults.py.
 _BY_FAMILY: Any = None
 
-# Options of the emulator, which other families do not have: there they stand at the one value that means "none".
-_ATARI_ONLY = ("frame_skip", "stack_num", "noop_max", "episodic_life", "reward_clip")
 # What the shape of a checkpoint and the meaning of its contents depend on.
 STRUCTURAL_FIELDS = (
     "env_id",
     "model",
     "hidden_sizes",
+    "activation",
+    "separate_value",
     "lstm_size",
+    "normalize_observations",
+    "normalize_rewards",
     "observation_offset",
     "observation_scale",
     "stack_num",
@@ -36,16 +43,30 @@ STRUCTURAL_FIELDS = (
 )
 
 
+# What the defaults of other settings depend on.
+DEFAULTS_DEPEND_ON = ("env_id", "preset", "update_epochs", "envs_per_worker")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the settings of a `Config` that were not said came from: `dataclasses.replace` hands it on."""
+
+    said: frozenset[str]  # of those that have a default in `defaults`
+    defaults: Mapping[str, Any]
+    basis: Mapping[str, Any]  # of the defaults
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings of one training run.
 
-    Defaults that depend on the environment (Atari or classic control) are filled in when the object is made, so that
-    every field of an existing `Config` has its value. Raises `ConfigError` when a field cannot be.
+    Defaults that depend on the environment are filled in when the object is made, so that every field of an existing
+    `Config` has its value. Numbers may be of any library, or strings as YAML has them; they
+    are kept as Python's own. Raises `ConfigError` when a field cannot be. `replace` makes another one from it.
     """
 
     env_id: str = "Pong-v5"
-    """EnvPool's name of the environment: an Atari game or a classic control task with discrete actions."""
+    """EnvPool's name of the environment; `python -m a3c_fast.list_envs` shows them."""
     preset: PresetName = "default"
     """Where other defaults come from: `default`, or `paper`, the settings of Mnih et al. 2016."""
     total_steps: int = _BY_FAMILY
@@ -62,20 +83,31 @@ class Config:
     update_epochs: int = _BY_FAMILY
     """Times that a rollout is learned from: 1 is A3C; from the second on with PPO's clipped importance ratio. On
     small problems other settings have other defaults above 1."""
-    clip_coef: float = 0.1
+    clip_coef: float = _BY_FAMILY
     """How far the importance ratio may go from 1, where `update_epochs` is above 1."""
     normalize_advantages: bool = _BY_FAMILY
     """Scale the advantages of each rollout to mean 0 and standard deviation 1."""
     model: ModelName = _BY_FAMILY
-    """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512) or `mlp`."""
+    """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512), `small` (16 3x3, 32 3x3, 128, for images
+    from 5x5 on) or `mlp`. Numbers beside an image join what the convolutions made of it."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Layers of the `mlp`."""
+    activation: ActivationName = _BY_FAMILY
+    """Of the layers of the `mlp`."""
+    separate_value: bool = _BY_FAMILY
+    """The value has layers of its own in the `mlp`, of the same sizes, and shares nothing with the policy."""
+    initial_log_std: float = -0.5
+    """Logarithm of the standard deviation that continuous actions begin with, in units of half their range."""
     lstm_size: int = 0
     """Units of an LSTM between the network and its two heads; 0: none. The recurrent agent of the paper has 256."""
+    normalize_observations: bool = _BY_FAMILY
+    """Bring the numbers that are observed to mean 0 and deviation 1, by what has been seen so far; not images."""
+    normalize_rewards: bool = _BY_FAMILY
+    """Divide rewards by the standard deviation of the discounted return, as it has been so far."""
     observation_offset: float | Literal["auto"] = _BY_FAMILY
-    """Subtracted from pixels between 0 and 1 (Atari); `auto` takes the shade of the background, seen in random play."""
+    """Subtracted from pixels between 0 and 1; `auto` takes the shade of the background, seen in random play."""
     observation_scale: float | Literal["auto"] = _BY_FAMILY
-    """What they are then multiplied by (Atari); `auto` brings their root mean square in random play to 1."""
+    """What they are then multiplied by; `auto` brings their root mean square in random play to 1."""
     optimizer: OptimizerName = _BY_FAMILY
     """Shared RMSProp in the paper's form, or shared Adam."""
     learning_rate: float = _BY_FAMILY
@@ -83,7 +115,7 @@ class Config:
     learning_rate_decay_power: float = _BY_FAMILY
     """The learning rate falls with this power of the share of `total_steps` that is left: 1 is linear, 0 keeps it."""
     learning_rate_warmup: int = _BY_FAMILY
-    """Agent steps over which the learning rate first rises from 0; 0: none."""
+    """Agent steps over which the learning rate first rises, evenly from the first update on; 0: none."""
     gamma: float = _BY_FAMILY
     """Discount factor."""
     gae_lambda: float = _BY_FAMILY
@@ -124,10 +156,10 @@ class Config:
     seed: int = 1
     """Of parameters, actions and environments. One worker and one seed give the same run, bit for bit."""
     run_dir: Path | None = None
-    """Where the run keeps its files; none are kept without it (`train` then chooses runs/ENV_ID-TIME)."""
+    """Where the run keeps its files; none are kept without it (`train` then chooses one below runs/)."""
     resume: bool = False
-    """Go on from the newest checkpoint of `run_dir`. The command takes the settings of the run where no flag says
-    otherwise, `Trainer` those of this object."""
+    """Go on from the newest checkpoint of `run_dir`, or start where it holds no run. The command takes the settings of
+    the run where no flag says otherwise, `Trainer` those of this object."""
     max_minutes: float = 0.0
     """End after so much training time, all stretches of a resumed run together; 0 sets no limit."""
     stop_at_return: float | None = None
@@ -140,118 +172,156 @@ class Config:
     """Checkpoints that are kept; older ones are deleted."""
     watchdog_seconds: float = 120.0
     """A worker that makes no progress for so long fails the run."""
+    _origin: InitVar[Suppress[_Origin | None]] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, _origin: _Origin | None) -> None:
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, value in given.items():
+            if value is not None:
+                object.__setattr__(self, name, plain_value(name, value))
         family = family_of(self.env_id)
-        if self.preset not in tuple(PRESETS):
-            raise ConfigError("preset", self.preset, f"it must be one of {', '.join(PRESETS)}")
-        defaults = defaults_of(family, self.preset, self.update_epochs)
+        if not isinstance(self.preset, str) or self.preset not in PRESETS:
+            raise ConfigError("preset", self.preset, _one_of(self.preset, tuple(PRESETS)))
+        problem = problem_of(self.env_id)
+        epochs = self.update_epochs if isinstance(self.update_epochs, int) else None
+        defaults = defaults_of(problem, family, self.preset, epochs)
+        defaults |= _defaults_of_network(self, problem)
         if isinstance(self.envs_per_worker, int) and self.envs_per_worker > 0:
             defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], self.envs_per_worker)
+        said = {name for name in defaults if getattr(self, name) is not None}
+        if _origin is not None:  # dataclasses.replace made it
+            said = {name for name in said if name in _origin.said or getattr(self, name) != _origin.defaults.get(name)}
+            self._refuse_to_guess(_origin, defaults, said)
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        if self.run_dir is not None:
-            if not isinstance(self.run_dir, (str, Path)):
-                raise ConfigError("run_dir", self.run_dir, "it must be the path of a directory")
-            object.__setattr__(self, "run_dir", Path(self.run_dir))
-        if not isinstance(self.hidden_sizes, (list, tuple)):
-            raise ConfigError("hidden_sizes", self.hidden_sizes, "it must name 1 to 16 layers")
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        _check(self, family)
+        basis = {name: getattr(self, name) for name in DEFAULTS_DEPEND_ON}
+        object.__setattr__(self, "_origin", _Origin(frozenset(said), defaults, basis))
+        _check(self, given)
+
+    def replace(self, **changes: Any) -> Self:
+        """These settings with some changed, as if the others that were said had been said with them.
+
+        Settings that were not said have the defaults of the new environment, preset and number of epochs.
+        `dataclasses.replace` cannot tell them apart and raises `ConfigError` where that matters. In a `Config` that
+        comes from JSON those that differ from the defaults count as said.
+        """
+        origin: _Origin = vars(self)["_origin"]
+        kept = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name in origin.said or field.name not in origin.defaults
+        }
+        return type(self)(**(kept | changes))
+
+    __replace__ = replace  # what copy.replace calls
+
+    def _refuse_to_guess(self, origin: _Origin, defaults: Mapping[str, Any], said: set[str]) -> None:
+        """Raises `ConfigError` for a setting that has the default of before where there is another one now."""
+        kept = [name for name in defaults if getattr(self, name) not in (None, defaults[name]) and name not in said]
+        changed = [name for name in DEFAULTS_DEPEND_ON if getattr(self, name) != origin.basis[name]]
+        if kept and changed:
+            calls = ", ".join(f"{name}={getattr(self, name)!r}" for name in changed)
+            raise ConfigError(
+                changed[0],
+                getattr(self, changed[0]),
+                f"dataclasses.replace cannot tell whether {kept[0]}={getattr(self, kept[0])!r} was said or is the "
+                f"default of before: use config.replace({calls})",
+            )
 
     @property
     def family(self) -> Family:
-        """The kind of environment, which decides the defaults."""
+        """EnvPool's family of the environment, such as atari or mujoco.gym; fake for a scripted one."""
         return family_of(self.env_id)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        values = dataclasses.asdict(self)
-        values["run_dir"] = None if self.run_dir is None else str(self.run_dir)
-        values["hidden_sizes"] = list(self.hidden_sizes)
-        return values
+        """The fields as JSON values, and the number of their format."""
+        fields = dataclasses.asdict(self)
+        fields["run_dir"] = None if self.run_dir is None else str(self.run_dir)
+        fields["hidden_sizes"] = list(self.hidden_sizes)
+        return {"format": stored_settings.FORMAT, **fields}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """The inverse of `to_json`.
+    def from_json(cls, fields: Mapping[str, Any]) -> Config:
+        """The inverse of `to_json`, also for what every earlier version stored.
 
-        Raises `ConfigError` for a field that this version does not have and for one that `values` do not have: today's
-        default is not what the run was made with.
+        Raises `ConfigError` for a field that this version does not have and for one that `fields` should have.
         """
-        if not isinstance(values, Mapping):
-            raise ConfigError("config", values, "it must be a JSON object")
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                raise ConfigError(name, values[name], "this version of a3c_fast has no such field")
-        for name in names:
-            if name not in values:
-                raise ConfigError(name, None, "stored settings must have every field: another version wrote these")
-        return cls(**values)
+        config = cls(**stored_settings.settings(fields, [field.name for field in dataclasses.fields(cls)]))
+        # What was said is not stored: whatever differs from the defaults must have been.
+        origin: _Origin = vars(config)["_origin"]
+        said = {name for name, default in origin.defaults.items() if getattr(config, name) != default}
+        object.__setattr__(config, "_origin", dataclasses.replace(origin, said=frozenset(said)))
+        return config
 
 
-def check_model(config: Config, observation_shape: tuple[int, ...]) -> None:
-    """Raises `ConfigError` when the model does not take observations of this shape."""
+def plain_value(name: str, value: Any) -> Any:
+    """A setting as a `Config` keeps it, not yet checked."""
+    return _PLAIN.get(Config.__annotations__[name], values.text)(value)
+
+
+# What the convolutions reduce to one pixel.
+_SMALLEST_IMAGE = {"paper": 20, "nature": 36, "small": 5}
+
+
+def _defaults_of_network(config: Config, problem: Problem) -> dict[str, Any]:
+    """What the sizes of the observations, or an LSTM, have for defaults."""
+    defaults: dict[str, Any] = {}
+    has_lstm = isinstance(config.lstm_size, int) and config.lstm_size != 0  # it is not yet checked
+    if has_lstm or config.model not in (None, "mlp"):
+        defaults["separate_value"] = False
+    if problem == "image":
+        shape = spec_of(config.env_id).observation.array_shape
+        defaults["model"] = "paper" if min(shape[1:]) >= _SMALLEST_IMAGE["paper"] else "small"
+    return defaults
+
+
+def check_model(config: Config, spec: EnvSpec) -> None:
+    """Raises `ConfigError` when the model does not take these observations."""
     if config.model == "mlp":
         return
-    smallest = 36 if config.model == "nature" else 20  # what the convolutions reduce to one pixel
-    if len(observation_shape) != 3 or min(observation_shape[1:]) < smallest:
+    shape, smallest = spec.observation.array_shape, _SMALLEST_IMAGE[config.model]
+    if len(shape) != 3 or min(shape[1:]) < smallest:
         raise ConfigError(
             "model",
             config.model,
-            f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations of shape "
-            f"{list(observation_shape)}: use mlp",
+            f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations "
+            f"{spec.observation}: use {'small' if len(shape) == 3 and min(shape[1:]) >= 5 else 'mlp'}",
         )
 
 
-def check_memory(config: Config, layout: tuple[tuple[int, ...], str, int]) -> None:
-    """Raises `ConfigError` when the rollouts cannot fit: the system would kill the process and all it holds."""
-    shape, dtype, num_actions = layout
-    observation = math.prod(shape) * (1 if dtype == "uint8" else 4)
-    # What the network keeps of a step until its gradients are taken, in floats.
-    kept = {"paper": 9_504, "nature": 21_632, "mlp": sum(config.hidden_sizes)}[config.model]
-    kept += 8 * config.lstm_size
-    samples = config.num_workers * config.envs_per_worker * (config.t_max + 1)
-    needed = samples * (observation + 4 * (kept + num_actions + 8))
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > 0.8 * available:
-        raise ConfigError(
-            "t_max",
-            config.t_max,
-            f"the rollouts of {config.num_workers} workers with {config.envs_per_worker} environments "
-            f"would take {needed / 2**30:.1f} of this machine's {available / 2**30:.1f} GiB",
-        )
+# By the annotation of a field, what makes a plain value of what was given; names are strings.
+_PLAIN: Mapping[str, Callable[[Any], Any]] = {
+    "int": values.whole,
+    "float": values.real,
+    "float | None": values.real,
+    "float | Literal['auto']": lambda value: values.text(values.real(value)),
+    "bool": values.truth,
+    "tuple[int, ...]": values.sizes,
+    "Path | None": values.path,
+}
 
 
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
-        return False
+def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
+    return f"it must be one of {', '.join(allowed)}{did_you_mean(value, allowed)}"
 
 
-def _check(config: Config, family: Family) -> None:
-    """Raises `ConfigError` for the first field that cannot be."""
+def _check(config: Config, given: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for the first field that cannot be, with the value as it was given."""
+
+    def value_of(name: str) -> Any:
+        return getattr(config, name) if given[name] is None else given[name]
 
     def integer(name: str, low: int, high: int = 2**31 - 1) -> None:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(name, value, f"it must be a whole number from {low} to {high}")
+        values.whole_number(name, value_of(name), low, high)
 
     def number(name: str, low: float, high: float = math.inf, *, above: bool = False) -> None:
-        value = getattr(config, name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        inside = is_number and _is_finite(value) and (low < value if above else low <= value) and value <= high
-        if not inside:
-            bounds = f"above {low:g}" if above else f"at least {low:g}"
-            upper = "" if high == math.inf else f" and at most {high:g}"
-            raise ConfigError(name, value, f"it must be a number {bounds}{upper}")
+        values.real_number(name, value_of(name), low, high, above=above)
 
-    def choice(name: str, allowed: tuple[Any, ...]) -> None:
+    def choice(name: str, allowed: tuple[str, ...]) -> None:
         value = getattr(config, name)
-        if value not in allowed:
-            raise ConfigError(name, value, f"it must be one of {', '.join(map(str, allowed))}")
+        if not isinstance(value, str) or value not in allowed:
+            raise ConfigError(name, value, _one_of(value, allowed))
 
     def flag(name: str) -> None:
         if not isinstance(getattr(config, name), bool):
@@ -271,16 +341,23 @@ def _check(config: Config, family: Family) -> None:
             config.envs_per_update,
             f"it must divide envs_per_worker, which is {config.envs_per_worker}",
         )
-    choice("model", ("paper", "nature", "mlp"))
-    if not 1 <= len(config.hidden_sizes) <= 16:
+    choice("model", ("paper", "nature", "small", "mlp"))
+    choice("activation", ("tanh", "relu", "elu"))
+    flag("separate_value")
+    if config.separate_value and (config.model != "mlp" or config.lstm_size):
+        raise ConfigError("separate_value", True, "only an mlp without an LSTM has layers of its own for the value")
+    number("initial_log_std", -20, 5)
+    flag("normalize_observations")
+    flag("normalize_rewards")
+    if not isinstance(config.hidden_sizes, tuple) or not 1 <= len(config.hidden_sizes) <= 16:
         raise ConfigError("hidden_sizes", config.hidden_sizes, "it must name 1 to 16 layers")
     for size in config.hidden_sizes:
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 65536:
             raise ConfigError("hidden_sizes", config.hidden_sizes, "every layer must have 1 to 65536 units")
     integer("lstm_size", 0, 4096)
-    if config.observation_offset != "auto":
+    if not isinstance(config.observation_offset, str) or config.observation_offset != "auto":
         number("observation_offset", 0, 1)
-    if config.observation_scale != "auto":
+    if not isinstance(config.observation_scale, str) or config.observation_scale != "auto":
         number("observation_scale", 0, 1e3, above=True)
     choice("optimizer", ("rmsprop", "adam"))
     number("learning_rate", 0, 1e3, above=True)
@@ -300,26 +377,26 @@ def _check(config: Config, family: Family) -> None:
 
     integer("frame_skip", 1, 100)
     integer("stack_num", 1, 32)
-    integer("noop_max", 1 if family == "atari" else 0, 10_000)
+    integer("noop_max", 1 if config.family == "atari" else 0, 10_000)
     number("sticky_probability", 0, 1)
     flag("episodic_life")
     flag("reward_clip")
-    if family != "atari":
-        for name in _ATARI_ONLY:
-            only = FAMILY_DEFAULTS[family][name]
+    if config.family != "atari":
+        for name, only in NO_EMULATOR.items():
             if getattr(config, name) != only:
                 raise ConfigError(
                     name, getattr(config, name), f"{config.env_id} is no Atari game and allows only {only!r}"
                 )
-        of_bytes = config.env_id in FAKE_ENVS and FAKE_ENVS[config.env_id][1] == "uint8"
-        for name, only in (("observation_offset", 0), ("observation_scale", 1)):
-            value = getattr(config, name)
-            if value == "auto" or (value != only and not of_bytes):
-                raise ConfigError(name, value, f"{config.env_id} has no images: only {only}")
         if config.sticky_probability:
             raise ConfigError("sticky_probability", config.sticky_probability, f"{config.env_id} allows only 0")
+        if not spec_of(config.env_id).observation.array_shape:
+            for name, only in (("observation_offset", 0), ("observation_scale", 1)):
+                if getattr(config, name) != only:
+                    raise ConfigError(name, getattr(config, name), f"{config.env_id} has no images: only {only}")
 
     integer("seed", 0, 2**31 - 1)
+    if config.run_dir is not None and not isinstance(config.run_dir, Path):
+        raise ConfigError("run_dir", config.run_dir, "it must be the path of a directory")
     flag("resume")
     if config.resume and config.run_dir is None:
         raise ConfigError("resume", True, "run_dir must name the run to go on with")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from a3c_fast import _core
 from a3c_fast.config import Config
+from a3c_fast.envs import EnvSpec
 from a3c_fast.errors import ConfigError
 
 
@@ -25,6 +27,8 @@ def train_config(c: Config) -> _core.TrainConfig:
         update_epochs=c.update_epochs,
         clip_coef=c.clip_coef,
         normalize_advantages=c.normalize_advantages,
+        normalize_observations=c.normalize_observations,
+        normalize_rewards=c.normalize_rewards,
         gamma=c.gamma,
         gae_lambda=c.gae_lambda,
         entropy_coef=c.entropy_coef,
@@ -41,15 +45,17 @@ def train_config(c: Config) -> _core.TrainConfig:
     )
 
 
-def model_config(c: Config, layout: tuple[tuple[int, ...], str, int]) -> _core.ModelConfig:
-    """The network for observations and actions of this `envs.observation_layout`; they have been measured."""
-    shape, dtype, num_actions = layout
+def model_config(c: Config, spec: EnvSpec) -> _core.ModelConfig:
+    """The network for these observations and actions; the observations have been measured."""
     return _core.ModelConfig(
         kind=c.model,
-        observation_shape=list(shape),
-        observation_type=dtype,
-        num_actions=num_actions,
+        observation=spec.observation.core(),
+        num_outputs=spec.action.num_outputs,
+        num_log_std=spec.action.size if spec.action.is_continuous else 0,
+        initial_log_std=c.initial_log_std,
         hidden_sizes=list(c.hidden_sizes),
+        activation=c.activation,
+        separate_value=c.separate_value,
         lstm_size=c.lstm_size,
         observation_offset=float(c.observation_offset),
         observation_scale=float(c.observation_scale),
@@ -57,13 +63,15 @@ def model_config(c: Config, layout: tuple[tuple[int, ...], str, int]) -> _core.M
     )
 
 
-def kernels_of(c: Config, layout: tuple[tuple[int, ...], str, int]) -> str:
+def kernels_of(c: Config, spec: EnvSpec) -> str:
     """The name of the kernels that this network runs on, as A3C_FAST_ISA has it.
 
-    Raises `ConfigError` when there are none of `c.precision`.
+    Raises `ConfigError` when there are none of `c.precision` or none that A3C_FAST_ISA names.
     """
     unmeasured = dataclasses.replace(c, observation_offset=0.0, observation_scale=1.0)
     try:
-        return _core.network_isa(model_config(unmeasured, layout))
+        return _core.network_isa(model_config(unmeasured, spec))
     except ValueError as error:
         raise ConfigError("precision", c.precision, f"{error}: it must be auto or fp32") from error
+    except RuntimeError as error:
+        raise ConfigError("A3C_FAST_ISA", os.environ.get("A3C_FAST_ISA"), str(error)) from error

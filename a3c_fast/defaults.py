@@ -1,15 +1,30 @@
-"""The default of every setting that depends on the kind of environment, on `update_epochs` or on a preset."""
+"""The default of every setting that depends on the environment, on `update_epochs` or on a preset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from a3c_fast.envs import Family
+from a3c_fast.envs.families import Family, Problem
 
 PresetName = Literal["default", "paper"]
 
-FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
+# What other environments than games of Atari do not have, at the one value that means so.
+NO_EMULATOR: Mapping[str, Any] = {
+    "frame_skip": 1,
+    "stack_num": 1,
+    "noop_max": 0,
+    "episodic_life": False,
+    "reward_clip": False,
+}
+
+_NOT_NORMALIZED: Mapping[str, Any] = {"normalize_observations": False, "normalize_rewards": False}
+_NORMALIZED: Mapping[str, Any] = {"normalize_observations": True, "normalize_rewards": True}
+
+# By the kind of problem: a game of Atari, other images, actions that are continuous, and what is left. The first game
+# and the small tasks of classic control are learned as they are; where nothing is known of the scale of observations
+# and rewards, they are normalized.
+PROBLEM_DEFAULTS: dict[Problem, Mapping[str, Any]] = {
     "atari": {
         "total_steps": 10_000_000,
         "num_workers": 0,
@@ -17,8 +32,12 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
         "envs_per_update": 2,
         "t_max": 20,
         "update_epochs": 2,
+        "clip_coef": 0.1,
         "normalize_advantages": False,
         "model": "paper",
+        "activation": "tanh",
+        "separate_value": False,
+        **_NOT_NORMALIZED,
         "optimizer": "adam",
         "learning_rate": 3e-4,
         "learning_rate_decay_power": 1.0,
@@ -38,12 +57,16 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
         "episodic_life": True,
         "reward_clip": True,
     },
-    "classic_control": {
+    "discrete": {
         "total_steps": 1_000_000,
         "num_workers": 0,
         "envs_per_worker": 8,
         "update_epochs": 4,
+        "clip_coef": 0.1,
         "model": "mlp",
+        "activation": "tanh",
+        "separate_value": False,
+        **_NORMALIZED,
         "optimizer": "adam",
         "learning_rate_decay_power": 1.0,
         "learning_rate_warmup": 0,
@@ -54,18 +77,57 @@ FAMILY_DEFAULTS: dict[Family, Mapping[str, Any]] = {
         "optimizer_eps": 1e-5,
         "observation_offset": 0.0,
         "observation_scale": 1.0,
-        "frame_skip": 1,
-        "stack_num": 1,
-        "noop_max": 0,
-        "episodic_life": False,
-        "reward_clip": False,
+        **NO_EMULATOR,
     },
+}
+PROBLEM_DEFAULTS["image"] = {
+    **PROBLEM_DEFAULTS["atari"],
+    "gae_lambda": 0.95,
+    "normalize_rewards": True,
+    **NO_EMULATOR,
+}
+PROBLEM_DEFAULTS["continuous"] = {
+    **PROBLEM_DEFAULTS["discrete"],
+    "envs_per_worker": 64,
+    "update_epochs": 10,
+    "clip_coef": 0.2,
+    "separate_value": True,
+    "max_grad_norm": 0.5,
+    "entropy_coef": 0.0,
+}
+
+# What is known better of a family's problems of a kind.
+# Where an environment takes tens of megabytes and tenths of a second to make, there are fewer of them, with longer
+# rollouts.
+_FEWER: Mapping[str, Any] = {"envs_per_worker": 16, "t_max": 64, "envs_per_update": 1}
+_FEW: Mapping[str, Any] = {"envs_per_worker": 4, "t_max": 64, "envs_per_update": 1}
+FAMILY_DEFAULTS: Mapping[tuple[Problem, Family], Mapping[str, Any]] = {
+    ("continuous", "classic_control"): {
+        "envs_per_worker": 8,
+        "t_max": 64,
+        "envs_per_update": 1,
+        "update_epochs": 20,
+        "clip_coef": 0.1,
+        "activation": "relu",
+        "learning_rate": 5e-4,
+        "gamma": 0.95,
+        "value_coef": 0.5,
+    },
+    ("continuous", "mujoco.dmc"): _FEWER,
+    ("continuous", "mujoco.metaworld"): _FEWER,
+    ("continuous", "mujoco.myosuite"): _FEW,
+    ("continuous", "mujoco.playground"): _FEW,
+    ("continuous", "mujoco.robotics"): _FEWER,
+    ("image", "gfootball"): {"envs_per_worker": 8},
+    ("image", "vizdoom"): {"envs_per_worker": 8},
+    ("discrete", "classic_control"): _NOT_NORMALIZED,
+    ("discrete", "toy_text"): _NOT_NORMALIZED,
 }
 
 # Those that depend on the epochs too: first where a rollout is learned from once, which is A3C, then
 # where it is learned from again. docs/tuning.md has the runs.
-EPOCH_DEFAULTS: dict[Family, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-    "classic_control": (
+EPOCH_DEFAULTS: dict[Problem, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "discrete": (
         {
             "envs_per_update": 8,
             "t_max": 32,
@@ -83,11 +145,28 @@ EPOCH_DEFAULTS: dict[Family, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
             "value_coef": 0.02,
         },
     ),
+    "continuous": (
+        {
+            "envs_per_update": 8,
+            "t_max": 32,
+            "normalize_advantages": False,
+            "learning_rate": 7e-4,
+            "value_coef": 0.5,
+        },
+        {
+            "envs_per_update": 2,
+            "t_max": 32,
+            "normalize_advantages": True,
+            "learning_rate": 3e-4,
+            "value_coef": 0.25,
+        },
+    ),
 }
 # The scripted environments of the tests.
-FAMILY_DEFAULTS["fake"] = {
-    **FAMILY_DEFAULTS["classic_control"],
-    **EPOCH_DEFAULTS["classic_control"][0],
+PROBLEM_DEFAULTS["fake"] = {
+    **PROBLEM_DEFAULTS["discrete"],
+    **EPOCH_DEFAULTS["discrete"][0],
+    **_NOT_NORMALIZED,
     "update_epochs": 1,
 }
 
@@ -123,10 +202,15 @@ PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
 }
 
 
-def defaults_of(family: Family, preset: PresetName, update_epochs: Any) -> dict[str, Any]:
-    """The defaults for a family, a preset and a number of epochs, None for the default number."""
-    family_defaults, preset_defaults = FAMILY_DEFAULTS[family], PRESETS[preset]
+def defaults_of(problem: Problem, family: Family, preset: PresetName, update_epochs: Any) -> dict[str, Any]:
+    """The defaults for an environment, a preset and a number of epochs, None for the default number."""
+    of_problem, of_preset = PROBLEM_DEFAULTS[problem], PRESETS[preset]
     if update_epochs is None:
-        update_epochs = {**family_defaults, **preset_defaults}["update_epochs"]
-    once, again = EPOCH_DEFAULTS.get(family, ({}, {}))
-    return {**family_defaults, **(once if update_epochs == 1 else again), **preset_defaults}
+        update_epochs = {**of_problem, **of_preset}["update_epochs"]
+    once, again = EPOCH_DEFAULTS.get(problem, ({}, {}))
+    return {
+        **of_problem,
+        **(once if update_epochs == 1 else again),
+        **FAMILY_DEFAULTS.get((problem, family), {}),
+        **of_preset,
+    }

@@ -6,31 +6,40 @@ fixed beforehand, so that short ones do not count more often than long ones.
 
 from __future__ import annotations
 
+import contextlib
 import json as json_module
 import os
 import signal
 import sys
-import warnings
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
+from a3c_fast.calls import calls, counted
+from a3c_fast.output import Output, let_go_of_what_is_unwritten, occupy_standard_files
+from a3c_fast.values import words
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from a3c_fast._core import Network
+    from a3c_fast._core import ActionSpec, EnvClient, Network, Random
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
     from a3c_fast.policy import ActorCritic
 
+_PROGRAM = "python -m a3c_fast.evaluate"
 _MOST_ENVS = 32
+_ENDLESS = 10**6  # a limit of episodes from here on is none
+_LONGEST_EPISODE = 10_000  # where there is none
 _STREAM = 2**32  # of seeds: no training run, whose streams are step counts, gets the same
 
 
+@counted
 def evaluate(
     policy: ActorCritic,
     config: Config,
@@ -40,32 +49,49 @@ def evaluate(
     seed: int = 1,
     num_threads: int = 1,
     sticky: float | None = None,
+    max_episode_steps: int | None = None,
     frames: list[Any] | None = None,
 ) -> dict[str, Any]:
     """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
 
     Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments, at least one for
-    each half of them. `sticky` replaces the probability of sticky actions that the agent was trained with. `frames`,
-    when given, receives the newest image of the first environment at each step of its first episode, uint8
-    [height, width]. The score also comes human-normalized, as a fraction, where the literature has a human one.
+    each half of them. `sticky` replaces the probability of sticky actions that the agent was trained with. Of an
+    episode at most `max_episode_steps` agent steps are counted, by default as many as the environment has, and 10,000
+    where it has no limit; the next one then begins where it was cut. `frames`, when given, receives the newest image
+    of the first environment at each step of its first episode, uint8 [height, width]. The score also comes
+    human-normalized, as a fraction, where the literature has a human one. Raises `ValueError` for a policy of other
+    observations or actions.
     """
     import dataclasses
+    import math
 
-    import envpool
     import numpy as np
 
-    from a3c_fast import envs
+    from a3c_fast import _core, envs
     from a3c_fast.errors import ConfigError
     from a3c_fast.human_scores import human_normalized
+    from a3c_fast.imports import import_envpool
+    from a3c_fast.values import whole_number
 
-    if episodes < 1:
-        raise ConfigError("episodes", episodes, "it must be at least 1")
-    if not 0 <= seed < 2**31:
-        raise ConfigError("seed", seed, f"it must be a whole number from 0 to {2**31 - 1}")
+    episodes = whole_number("episodes", episodes, 1)
+    seed = whole_number("seed", seed, 0)
+    num_threads = whole_number("num_threads", num_threads, 1)
     if config.family == "fake":
         raise ConfigError("env_id", config.env_id, "a scripted environment of the tests has no scores")
+    own_limit = envs.max_episode_steps(config.env_id)
+    limit: float = math.inf  # the environment ends its episodes itself
+    if max_episode_steps is not None:
+        limit = whole_number("max_episode_steps", max_episode_steps, 1)
+    elif not 0 < own_limit < _ENDLESS:
+        limit = _LONGEST_EPISODE
     if sticky is not None:
         config = dataclasses.replace(config, sticky_probability=sticky)
+    spec = envs.spec_of(config)
+    if (policy.observation, policy.action) != (spec.observation, spec.action):
+        raise ValueError(
+            f"the policy is for observations {policy.observation} and actions {policy.action}, and {config.env_id} has "
+            f"{spec.observation} and {spec.action}"
+        )
     num_envs = min(episodes, _MOST_ENVS)
     seeds = envs.env_seeds(seed, _STREAM, num_envs)
     quota = [len(range(i, episodes, num_envs)) for i in range(num_envs)]
@@ -73,18 +99,19 @@ def evaluate(
     halves = []
     for part in (slice(0, num_envs // 2), slice(num_envs // 2, num_envs)):
         if seeds[part]:
-            pool = envs.make_pool(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
-            halves.append(_Half(pool, quota[part], *_network(policy, config, len(seeds[part]))))
-    random = None if greedy else np.random.default_rng(seed)
+            client = envs.make_client(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
+            halves.append(_Half(client, quota[part], limit, *_network(policy, config, len(seeds[part]))))
+    actions = _Actions(spec.action.core(), None if greedy else _core.Random(seed, _STREAM))
     while any(half.left for half in halves):
+        calls.may_end_here()
         for half in halves:
             if not half.left:
                 continue
             half.receive()
             if frames is not None and half is halves[0] and not half.returns[0]:
-                frames.append(np.array(half.observations[0][-1]))
+                frames.append(np.array(spec.observation.array_of(half.rows)[0, -1]))
             if half.left:
-                half.pool.send(_choose_actions(half, random))
+                half.client.send(actions.choose(half.network.act(half.rows, half.starts)[0]))
     returns = [value for half in halves for of_env in half.returns for value in of_env]
     lengths = [value for half in halves for of_env in half.lengths for value in of_env]
     return {
@@ -103,20 +130,42 @@ def evaluate(
             "frame_skip": config.frame_skip,
             "episodic_life": False,
             "reward_clip": False,
-            "max_episode_steps": int(halves[0].pool.config["max_episode_steps"]),
+            "max_episode_steps": own_limit if limit == math.inf else limit,
             "seed": seed,
             "kernels": halves[0].kernels,
-            "envpool": envpool.__version__,
+            "envpool": import_envpool().__version__,
         },
     }
+
+
+class _Actions:
+    """Samples from pi(a|s), or takes its mode where there are no random numbers."""
+
+    def __init__(self, action: ActionSpec, random: Random | None) -> None:
+        from a3c_fast import _core
+
+        self.distribution = _core.Distribution(action)
+        self.random = random
+
+    def choose(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        import numpy as np
+
+        if not np.isfinite(outputs).all():
+            raise RuntimeError("the policy's outputs are not finite: its parameters have blown up")
+        if self.random is None:
+            return self.distribution.mode(outputs)
+        return self.distribution.sample(outputs, self.random)
 
 
 class _Half:
     """Environments that step together, and the episodes that they have finished."""
 
-    def __init__(self, pool: Any, quota: list[int], network: Network | _Module, kernels: str) -> None:
+    def __init__(
+        self, client: EnvClient, quota: list[int], limit: float, network: Network | _Module, kernels: str
+    ) -> None:
         num_envs = len(quota)
-        self.pool = pool
+        self.client = client
+        self.limit = limit  # steps of an episode
         self.network = network
         self.kernels = kernels
         self.quota = quota  # of episodes; [num_envs] like all that follows
@@ -124,26 +173,23 @@ class _Half:
         self.lengths: list[list[int]] = [[] for _ in quota]
         self.running_return = [0.0] * num_envs
         self.running_length = [0] * num_envs
-        # The step after the last of an episode only resets: it brings the first observation of the next episode.
-        self.resets = [True] * num_envs  # the step under way
-        self.starts = [False] * num_envs  # the observation
-        self.observations: Any = None
-        pool.async_reset()
+        self.rows: Any = None  # the observations
+        self.starts: Any = None  # whether they are the first of an episode
 
     @property
     def left(self) -> int:
         """Episodes to play."""
-        return sum(quota - len(returns) for quota, returns in zip(self.quota, self.returns, strict=True))
+        return sum(max(0, quota - len(returns)) for quota, returns in zip(self.quota, self.returns, strict=True))
 
     def receive(self) -> None:
         """Waits for what follows from the actions sent last, at first for the reset."""
-        self.observations, rewards, terminated, truncated, _ = self.pool.recv()
+        batch = self.client.recv()
+        self.rows, self.starts = batch["observations"], batch["starts"]
         for i, quota in enumerate(self.quota):
-            self.running_return[i] += float(rewards[i])
-            self.running_length[i] += not self.resets[i]
-            self.starts[i] = self.resets[i]
-            self.resets[i] = bool(terminated[i] or truncated[i])
-            if self.resets[i]:
+            if batch["valid"][i]:
+                self.running_return[i] += float(batch["raw_reward"][i])
+                self.running_length[i] += 1
+            if batch["episode_ended"][i] or self.running_length[i] >= self.limit:
                 if len(self.returns[i]) < quota:
                     self.returns[i].append(self.running_return[i])
                     self.lengths[i].append(self.running_length[i])
@@ -154,16 +200,21 @@ class _Module:
     """A policy that is a module of somebody's own."""
 
     def __init__(self, policy: ActorCritic, num_envs: int) -> None:
-        self.policy = policy
-        self.state = policy.initial_state(num_envs)
+        from a3c_fast._core import NewThreadTorch
 
-    def act(self, observations: npt.NDArray[Any], starts: npt.NDArray[np.uint8]) -> tuple[Any, None]:
+        self.policy = policy
+        with NewThreadTorch():
+            self.state = policy.initial_state(num_envs)
+
+    def act(self, rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.uint8]) -> tuple[Any, None]:
         import torch
 
-        with torch.inference_mode():
+        from a3c_fast._core import NewThreadTorch
+
+        with NewThreadTorch(), torch.inference_mode():
             self.state[torch.from_numpy(starts.astype(bool))] = 0
-            logits, _, self.state = self.policy.step(torch.from_numpy(observations), self.state)
-        return logits.float().numpy(), None
+            outputs, _, self.state = self.policy.step_rows(rows, self.state)
+            return outputs.float().numpy(), None
 
 
 def _network(policy: ActorCritic, config: Config, num_envs: int) -> tuple[Network | _Module, str]:
@@ -173,64 +224,59 @@ def _network(policy: ActorCritic, config: Config, num_envs: int) -> tuple[Networ
     from a3c_fast import _core, envs
     from a3c_fast.core_config import kernels_of, model_config
     from a3c_fast.errors import ConfigError
-    from a3c_fast.policy import ActorCritic, to_flat
+    from a3c_fast.policy import ActorCritic, float_arrays, to_flat
 
     if type(policy) is not ActorCritic:
         return _Module(policy, num_envs), "torch"
-    environment = envs.observation_layout(config)
+    spec = envs.spec_of(config)
     measured = dataclasses.replace(
         config,
         observation_offset=float(policy.observation_offset),
         observation_scale=float(policy.observation_scale),
     )
     try:
-        kernels = kernels_of(measured, environment)
+        kernels = kernels_of(measured, spec)
     except (ConfigError, RuntimeError):  # trained in bfloat16, and played where there is none or A3C_FAST_ISA says so
         measured = dataclasses.replace(measured, precision="auto")
-        kernels = kernels_of(measured, environment)
-    model = model_config(measured, environment)
+        kernels = kernels_of(measured, spec)
+    model = model_config(measured, spec)
     layout = _core.Replica(model)
-    named = {name: value.numpy() for name, value in policy.state_dict().items()}
     network = _core.Network(model, num_envs)
-    network.set_parameters(to_flat(named, layout.parameter_specs, layout.parameters().size))
+    with _core.NewThreadTorch():
+        parameters = float_arrays(policy.state_dict())
+    if policy.normalize_observations:
+        network.set_normalization(parameters.pop("observation_mean"), parameters.pop("observation_variance"))
+    network.set_parameters(to_flat(parameters, layout.parameter_specs, layout.parameters().size))
     return network, kernels
 
 
-def _choose_actions(half: _Half, random: np.random.Generator | None) -> npt.NDArray[np.int32]:
-    """Samples from pi(a|s), or takes its mode where there is no generator."""
-    import numpy as np
-
-    logits, _ = half.network.act(half.observations, np.array(half.starts, np.uint8))
-    if not np.isfinite(logits).all():
-        raise RuntimeError("the policy's logits are not finite: its parameters have blown up")
-    if random is not None:
-        logits = logits + random.gumbel(size=logits.shape)  # whose largest is a sample of softmax(logits)
-    return np.asarray(logits.argmax(-1), np.int32)
-
-
 def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
-    """The network of a checkpoint and the settings it was trained with.
+    """The network of a checkpoint and the game it was trained on; the settings of training are defaults.
 
     Raises `CheckpointError` when the parameters are not those of the network that the settings name.
     """
-    import dataclasses
-
     import torch
 
-    from a3c_fast import envs
-    from a3c_fast.config import Config, check_model
+    from a3c_fast import envs, stored_settings
+    from a3c_fast._core import NewThreadTorch
+    from a3c_fast.config import check_model
     from a3c_fast.errors import CheckpointError
-    from a3c_fast.policy import make_policy
+    from a3c_fast.policy import make_policy, observation_buffers
 
-    config = checkpoint.measured(dataclasses.replace(Config.from_json(checkpoint.config), resume=False))
-    shape, _, num_actions = envs.observation_layout(config)
-    check_model(config, shape)
-    policy = make_policy(config, shape, num_actions)
-    expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
-    found = {name: value.shape for name, value in checkpoint.parameters.items()}
+    config = checkpoint.measured(stored_settings.playing(checkpoint.config))
+    spec = envs.spec_of(config)
+    check_model(config, spec)
+    policy = make_policy(config, spec)
+    state = dict(checkpoint.parameters)
+    if policy.normalize_observations and "observation_count" in checkpoint.normalization:
+        state |= observation_buffers(checkpoint.normalization)
+    with NewThreadTorch():
+        expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
+    found = {name: value.shape for name, value in state.items()}
     if expected != found:
         raise CheckpointError(f"the checkpoint is of another network than the {config.model} of {config.env_id}")
-    policy.load_state_dict({name: torch.from_numpy(value) for name, value in checkpoint.parameters.items()})
+    with NewThreadTorch():
+        policy.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     return policy.eval(), config
 
 
@@ -248,6 +294,9 @@ class Arguments:
     """Take the most probable action instead of sampling."""
     sticky: float | None = None
     """Probability that the emulator repeats the action before, instead of the run's own (Atari; 0.25 is ALE's v5)."""
+    max_episode_steps: int | None = None
+    """Most agent steps that are counted of an episode; by default the environment's own, or 10,000 where it has
+    none."""
     seed: int = 1
     """Of the environments and of the sampled actions."""
     checkpoint: Path | None = None
@@ -255,29 +304,84 @@ class Arguments:
     video: Path | None = None
     """Also write what the agent saw in the first episode here (.mp4 or .gif; needs the extra `video`)."""
 
+    @classmethod
+    def said(cls, written: Mapping[str, Any]) -> Arguments:
+        """From the flags as `cli.said` has them. Raises `ConfigError` for one that cannot be."""
+        from a3c_fast import values
+        from a3c_fast.errors import ConfigError
+
+        given = dict(written)
+        for name, least in (("episodes", 1), ("seed", 0), ("max_episode_steps", 1)):
+            if given.get(name) is not None:
+                given[name] = values.whole_number(name, given[name], least)
+        if given.get("sticky") is not None:
+            given["sticky"] = values.real_number("sticky", given["sticky"], 0, 1)
+        directories = written.get("run_dir", ())
+        if len(directories) != 1:
+            raise ConfigError("run_dir", " ".join(directories), f"one directory is required: {_PROGRAM} RUN_DIR")
+        given["run_dir"] = directories[0]
+        for name in ("run_dir", "checkpoint", "video"):
+            if given.get(name) is not None:
+                if not isinstance(values.path(given[name]), Path):
+                    raise ConfigError(name, given[name], "it must be a path")
+                given[name] = Path(given[name]).expanduser()
+        return cls(**given)
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Exit status: 0 done; 2 a flag, run or checkpoint that cannot be; 130 after SIGINT; 1 else."""
-    from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse
+    """The command. Exit status: 0 done; 2 a flag, run or checkpoint that cannot be; 130 after SIGINT; 1 else.
+
+    With `arguments` it is part of a program, whose handling of signals and warnings stays as it is.
+    """
+    of_process = arguments is None
+    output = Output(says_so=False)
+    try:
+        with _as_process(output) if of_process else contextlib.nullcontext():
+            _main(sys.argv[1:] if arguments is None else words(arguments), output)
+    finally:
+        if of_process:
+            let_go_of_what_is_unwritten()
+
+
+@contextlib.contextmanager
+def _as_process(output: Output) -> Iterator[None]:
+    """Warnings in one line, and an end at SIGINT."""
+    occupy_standard_files()
+    # There is nothing to save, and an exception in the middle of an import can get lost there.
+    interrupt = signal.getsignal(signal.SIGINT)
+    handled = interrupt not in (signal.SIG_IGN, None) and threading.current_thread() is threading.main_thread()
+    if handled:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        with output.warnings_in_one_line():
+            yield
+    finally:
+        if handled:
+            signal.signal(signal.SIGINT, interrupt)
+
+
+def _main(arguments: Sequence[str], output: Output) -> None:
+    from a3c_fast import cli
     from a3c_fast.errors import CheckpointError, ConfigError
 
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    # There is nothing to save, and an exception in the middle of an import can get lost there.
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
-        args = parse(Arguments, arguments, prog="python -m a3c_fast.evaluate")
+        written = cli.said(Arguments, arguments, prog=_PROGRAM)
+        if written.pop("help", False):
+            cli.show_help(Arguments, prog=_PROGRAM)
+        args = Arguments.said(written)
         result = _run(args)
     except (ConfigError, CheckpointError) as error:
-        fail(EXIT_BAD_CONFIG, error)
+        cli.fail(cli.EXIT_BAD_CONFIG, error)
     except (ImportError, RuntimeError, OSError) as error:
-        fail(EXIT_FAILED, error)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if args.json:
-        print(json_module.dumps(result))
-        return
+        cli.fail(cli.EXIT_FAILED, error)
+    output.say(json_module.dumps(result) if args.json else _in_words(result))
+    if output.lost is not None:
+        cli.fail(cli.EXIT_FAILED, f"standard output cannot be written, and the scores are lost: {output.lost.strerror}")
+
+
+def _in_words(result: dict[str, Any]) -> str:
     protocol, human = result["protocol"], result["human_normalized"]
-    print(
+    return (
         f"{result['env_id']} at step {result['step']:,}: mean return {result['mean_return']:.2f}"
         + ("" if human is None else f" ({human:.0%} of human)")
         + f", std {result['std_return']:.2f}, from {result['min_return']:g} to {result['max_return']:g} over "
@@ -289,6 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(args: Arguments) -> dict[str, Any]:
     from a3c_fast import checkpoint as checkpoints
     from a3c_fast.errors import CheckpointError, ConfigError
+    from a3c_fast.machine import cores
 
     if not args.run_dir.is_dir():
         raise CheckpointError(f"{args.run_dir} is no directory of a run")
@@ -309,8 +414,9 @@ def _run(args: Arguments) -> dict[str, Any]:
         episodes=args.episodes,
         greedy=args.greedy,
         seed=args.seed,
-        num_threads=len(os.sched_getaffinity(0)),
+        num_threads=cores(),
         sticky=args.sticky,
+        max_episode_steps=args.max_episode_steps,
         frames=frames,
     )
     if args.video is not None and frames is not None:

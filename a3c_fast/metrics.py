@@ -2,83 +2,163 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import math
+import os
+import socket
+import sys
+import threading
+import time
+import warnings
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from a3c_fast.checkpoint import write_atomically
+import msgspec
+
+from a3c_fast import files
+from a3c_fast.imports import import_matplotlib
+from a3c_fast.paths import shown
 
 METRICS_FILE = "metrics.jsonl"
+CURVE_FILE = "curve.png"
+BOARD_PREFIX = "events.out.tfevents."
+_MOST_BYTES = 2**30
+_MOST = sys.float_info.max  # that a whole number may be, which could else be larger than any float
+_MOST_SHOWN = 1e100  # matplotlib computes with squares of what it shows
 
 
 class RateMeter:
-    """Steps a second over the last `window` seconds."""
+    """Steps a second over the last `window` seconds; any thread may ask."""
 
     def __init__(self, window: float = 10.0) -> None:
         self._window = window
-        self._samples: deque[tuple[float, int]] = deque()
+        self._lock = threading.RLock()  # reentrant, for signal handlers
+        self._samples: deque[tuple[float, int]] = deque()  # guarded by _lock
 
     def update(self, now: float, step: int) -> float:
         """The rate at time `now` (seconds, any origin) and step count `step`; 0 before any time has passed."""
-        self._samples.append((now, step))
-        while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
-            self._samples.popleft()
-        then, before = self._samples[0]
+        with self._lock:
+            self._samples.append((now, step))
+            while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
+                self._samples.popleft()
+            then, before = self._samples[0]
         return (step - before) / (now - then) if now > then else 0.0
 
 
 def read(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
-    path = run_dir / METRICS_FILE
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+    """The lines of metrics.jsonl: objects with a step and finite numbers or null; what is none of them is left out.
+
+    Raises `OSError` with the path when the file is there and cannot be read.
+    """
+    lines, _ = _read(run_dir)
     return lines
+
+
+def holds_metrics(run_dir: Path) -> bool:
+    """Whether metrics.jsonl is of a run: it has such a line, or at most the beginning of one."""
+    lines, is_whole = _read(run_dir)
+    return bool(lines) or is_whole
 
 
 class MetricsWriter:
     """Appends to metrics.jsonl and to the TensorBoard events of a run directory.
 
     `first_step` is where the run goes on: lines beyond it, written after the checkpoint that it goes on from, are cut.
+    Nothing else is lost: a file with more than lines of metrics in it, and that of a run that begins again, is kept
+    under another name.
     """
 
     def __init__(self, run_dir: Path, first_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+        """Raises `OSError` with the path when a file cannot be written."""
         self._run_dir = run_dir
-        kept = [line for line in read(run_dir) if line["step"] <= first_step]
-        write_atomically(run_dir / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in kept).encode())
-        self._file = (run_dir / METRICS_FILE).open("a", buffering=1)
-        self._board = SummaryWriter(str(run_dir), purge_step=first_step + 1 if first_step else None)
+        path = run_dir / METRICS_FILE
+        lines, is_whole = _read(run_dir)
+        if lines and first_step == 0:
+            path.rename(files.unused(run_dir / f"earlier_{METRICS_FILE}"))
+            lines = []
+        elif not is_whole:
+            aside = files.unused(run_dir / f"damaged_{METRICS_FILE}")
+            path.rename(aside)
+            warnings.warn(f"{shown(path)} is damaged: it is kept as {aside.name}", stacklevel=2)
+        kept = [line for line in lines if line["step"] <= first_step]
+        self._file = files.AppendedFile(path, b"".join(map(_text, kept)), replace=True)
+        try:
+            self._board = _Board(run_dir, purge_step=first_step + 1 if first_step else 0)
+        except BaseException:
+            self._file.close()
+            raise
         self.last_step = kept[-1]["step"] if kept else -1
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """One line of metrics, numbers or None by name."""
-        self._file.write(json.dumps(line) + "\n")
+        """One line of metrics, numbers or None by name.
+
+        Raises `OSError` with the path of the file that cannot be written, which is then as it was, and may be tried
+        again.
+        """
+        line = {name: value if value is None or math.isfinite(value) else None for name, value in line.items()}
+        self._file.append(_text(line))
         self.last_step = int(line["step"])
-        for name, value in line.items():
-            if name != "step" and value is not None:
-                self._board.add_scalar(f"train/{name}", value, self.last_step)
+        self._board.write({f"train/{name}": value for name, value in line.items() if name != "step"}, self.last_step)
+
+    def close(self, *, draws: bool = True) -> None:
+        """Lets go of the files and `draws` curve.png. Raises `OSError` with the path when that cannot be written."""
+        try:
+            self._file.close()
+        finally:
+            self._board.close()
+        if draws:
+            draw_curve(self._run_dir)
+
+
+class _Board:
+    """A file of TensorBoard events, written at once: its own writer has a thread, whose errors nobody sees."""
+
+    def __init__(self, run_dir: Path, purge_step: int) -> None:
+        """What earlier files of the directory hold from `purge_step` on is no longer shown."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        first = self._record(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        session = SessionLog(status=SessionLog.START)
+        begin = self._record(Event(wall_time=time.time(), step=purge_step, session_log=session))
+        name = f"{BOARD_PREFIX}{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file = files.AppendedFile(files.unused(run_dir / name), first + begin)
+
+    def write(self, values: Mapping[str, float | None], step: int) -> None:
+        """The values that are there, by tag."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if value is not None]
+        self._file.append(self._record(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars))))
 
     def close(self) -> None:
-        """Flushes everything and draws curve.png."""
         self._file.close()
-        self._board.close()
-        draw_curve(self._run_dir)
+
+    @staticmethod
+    def _record(event: Any) -> bytes:
+        """An event as TensorBoard's files hold it: with its length and checksums."""
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        content = io.BytesIO()
+        RecordWriter(content).write(event.SerializeToString())
+        return content.getvalue()
 
 
 def draw_curve(run_dir: Path) -> None:
-    """curve.png: the mean training return of the last 100 episodes against agent steps and against time."""
+    """curve.png: the mean training return of the last 100 episodes against agent steps and against time.
+
+    Raises `OSError` with the path when it cannot be written; what was there stays.
+    """
+    import_matplotlib()
     from matplotlib.figure import Figure  # no pyplot: it is not thread-safe and may want a display
 
-    lines = [line for line in read(run_dir) if line["mean_return_100"] is not None]
+    names = ("mean_return_100", "wall_seconds")
+    found = [line for line in read(run_dir) if all(line.get(name) is not None for name in names)]
+    lines = [line for line in found if all(abs(line[name]) <= _MOST_SHOWN for name in names)]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     returns = [line["mean_return_100"] for line in lines]
@@ -88,4 +168,41 @@ def draw_curve(run_dir: Path) -> None:
     axes[1].set(xlabel="minutes")
     for axis in axes:
         axis.grid(alpha=0.3)
-    figure.savefig(run_dir / "curve.png", dpi=120)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    files.write(run_dir / CURVE_FILE, image.getvalue())
+
+
+_BEGINNING = b'{"step": '  # of a line, which is all that a writer that was killed may have left of the last one
+_LINE = msgspec.json.Decoder(dict[str, int | float | None])
+
+
+def _read(run_dir: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The lines of metrics.jsonl, and whether the file holds nothing else but the beginning of a last line."""
+    path = run_dir / METRICS_FILE
+    try:
+        content = files.read(path, _MOST_BYTES)
+    except FileNotFoundError:
+        return [], True
+    except OSError as error:
+        if error.errno == errno.EFBIG:  # no run writes so much
+            return [], False
+        raise
+    lines, is_whole = [], True
+    *_, last = texts = [text for text in content.split(b"\n") if text] or [b""]
+    for text in texts:
+        try:
+            line = _LINE.decode(text)
+        except (ValueError, RecursionError):
+            line = {}
+        step = line.get("step")
+        possible = all(value is None or abs(value) <= _MOST for value in line.values())
+        if possible and isinstance(step, int) and 0 <= step < 2**62:
+            lines.append(line)
+        elif text is not last or not (text.startswith(_BEGINNING) or _BEGINNING.startswith(text)):
+            is_whole = False
+    return lines, is_whole
+
+
+def _text(line: Mapping[str, Any]) -> bytes:
+    return json.dumps(line, allow_nan=False).encode("utf-8") + b"\n"

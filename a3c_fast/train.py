@@ -1,64 +1,70 @@
 """`python -m a3c_fast.train`: trains an agent with the settings of `Config` as flags.
 
-Exit status: 0 done; 2 a setting or checkpoint that cannot be; 130 or 143 after SIGINT or SIGTERM, everything saved;
-1 anything else. A second signal leaves at once.
+Exit status: 0 done, also when nothing was left to do; 2 a setting or checkpoint that cannot be; 130, 143, 129 or 138
+after SIGINT, SIGTERM, SIGHUP or SIGUSR1, everything saved; 1 anything else. A second signal leaves at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import secrets
+import shlex
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from a3c_fast.output import Output, let_go_of_what_is_unwritten, occupy_standard_files
+from a3c_fast.signals import Signals
+from a3c_fast.values import words
 
 if TYPE_CHECKING:
     from a3c_fast.config import Config
+    from a3c_fast.stored_run import StoredRun
     from a3c_fast.trainer import Trainer
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class _Signals:
-    """The first signal asks the run to end; the second, or one before there is a run, leaves the process at once.
-
-    An exception instead could get lost in the middle of an import, or come out of it as one of another kind.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self.trainer: Trainer | None = None
-        for number in _SIGNALS:
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.trainer is None:
-            with contextlib.suppress(OSError):  # standard error may be closed
-                os.write(2, b"interrupted before the run began: nothing to save\n")
-        if self.trainer is None or self.received is not None:
-            os._exit(128 + number)
-        self.received = number
-        with contextlib.suppress(RuntimeError):  # it may be closed already
-            self.trainer.request_stop()
+_PROGRAM = "python -m a3c_fast.train"
+_MOST_STEPS = 2**62  # that total_steps may be
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Ends with `SystemExit`."""
-    raise SystemExit(_main(sys.argv[1:] if arguments is None else list(arguments), _Signals()))
+    """The command. Ends with `SystemExit`.
+
+    With `arguments` it is part of a program: signal handlers are put back at the end, a second signal goes to the
+    program's own handler instead of ending the process, and warnings are shown the program's way. In a thread other
+    than the main one signals are the program's alone.
+    """
+    of_process = arguments is None
+    output = Output(waits=False)
+    if of_process:
+        occupy_standard_files()
+    try:
+        showing_warnings = output.warnings_in_one_line() if of_process else contextlib.nullcontext()
+        with Signals(of_process=of_process) as signals, showing_warnings:
+            status, at_once = _main(sys.argv[1:] if arguments is None else words(arguments), output, signals)
+    finally:
+        if of_process:
+            let_go_of_what_is_unwritten()
+    if at_once and of_process:  # a worker may never come back, and the interpreter would wait for it
+        os._exit(status)
+    raise SystemExit(status)
 
 
-def _main(arguments: list[str], signals: _Signals) -> int:
+def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, bool]:
+    """The exit status, and whether the process should be left without waiting for threads."""
     from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        config = configure(arguments)
+        config, stored = _configure(arguments, _PROGRAM)
+        if stored is not None and (reason := stored.nothing_left(config)) is not None:
+            output.say(f"{reason}, and nothing is left to do")
+            _tell_how_to_go_on(output, config, vars(stored.checkpoint))
+            return 0, False
         from a3c_fast.trainer import Trainer
 
         trainer = Trainer(config)
@@ -69,136 +75,118 @@ def _main(arguments: list[str], signals: _Signals) -> int:
 
     try:
         with trainer:
-            signals.trainer = trainer
-            _announce(trainer)
-            _train(trainer, signals)
+            signals.watch_over(trainer)
+            _announce(output, trainer)
+            _train(trainer, output, signals)
             final = trainer.stats()
     except WorkerError as error:
-        print(f"error: {error}", *getattr(error, "__notes__", ()), sep="; ", file=sys.stderr)
-        _leave(EXIT_FAILED)
+        output.complain("; ".join(map(str, (f"error: {error}", *getattr(error, "__notes__", ())))))
+        return EXIT_FAILED, True
     except (RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
     if signals.received is not None:
-        print(f"stopped by {signal.Signals(signals.received).name} at step {final['step']:,}: everything is saved")
-        return 128 + signals.received
-    print(_summary(final, trainer.config.run_dir))
-    return 0
+        name = signal.Signals(signals.received).name
+        output.say(f"stopped by {name} at step {final['step']:,}: everything is saved")
+        _tell_how_to_go_on(output, trainer.config, final)
+        return 128 + signals.received, False
+    output.say(_summary(final, trainer.config))
+    _tell_how_to_go_on(output, trainer.config, final)
+    return 0, False
 
 
-def configure(arguments: list[str], prog: str = "python -m a3c_fast.train") -> Config:
-    """The flags over the defaults of the environment they name, or over those of the run that goes on."""
-    import json
-
-    from a3c_fast.cli import parse, value_of
-    from a3c_fast.config import Config
-    from a3c_fast.errors import CheckpointError, ConfigError
-
-    run_dir = value_of(arguments, "run-dir")
-    if "--resume" in arguments and run_dir is not None:
-        path = Path(run_dir) / "config.json"
-        try:
-            stored = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path} cannot be read, so there is no run to go on with: {error}") from error
-        default = Config.from_json(stored)
-    else:
-        defaults: dict[str, Any] = {}
-        for name in ("env_id", "preset", "update_epochs", "envs_per_worker"):  # what the other defaults depend on
-            value = value_of(arguments, name.replace("_", "-"))
-            if value is None:
-                continue
-            defaults[name] = value
-            if name in ("update_epochs", "envs_per_worker"):
-                with contextlib.suppress(ValueError):
-                    defaults[name] = int(value)
-        default = Config(**defaults)
-    for name in ("env_id", "preset"):  # before other settings are judged by the wrong ones
-        value, made_with = value_of(arguments, name.replace("_", "-")), getattr(default, name)
-        if value is not None and value != made_with:
-            raise ConfigError(name, value, f"the run in {run_dir} was made with {made_with!r} and goes on with it")
-    config = parse(Config, arguments, prog=prog, default=default)
-    if config.run_dir is not None:
-        return config
-    import dataclasses
-
-    name = f"{config.env_id.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return dataclasses.replace(config, run_dir=Path("runs") / name)
+def configure(arguments: Sequence[str], prog: str = _PROGRAM) -> Config:
+    """The flags over the defaults of the environment they name, or over the settings of the run that goes on."""
+    return _configure(arguments, prog)[0]
 
 
-def _announce(trainer: Trainer) -> None:
+def _configure(arguments: Sequence[str], prog: str) -> tuple[Config, StoredRun | None]:
+    from a3c_fast import cli, values
+    from a3c_fast.config import DEFAULTS_DEPEND_ON, Config
+
+    given = cli.said(Config, arguments, prog=prog)
+    wants_help = given.pop("help", False)
+    stored = None
+    if given.get("resume") and isinstance(run_dir := values.path(given.get("run_dir")), Path):
+        from a3c_fast.stored_run import StoredRun
+
+        stored = StoredRun.read(run_dir)
+        stored.refuse_contradictions(given)
+    settings = {} if stored is None or stored.config is None else dataclasses.asdict(stored.config)
+    if wants_help:
+        depended_on = {name: given[name] for name in DEFAULTS_DEPEND_ON if name in given}
+        cli.show_help(Config, prog=prog, default=Config(**{**settings, **depended_on}))
+    config = Config(**{**settings, **given})
+    if config.run_dir is None:
+        name = f"{config.env_id.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        config = config.replace(run_dir=Path("runs") / name)
+    return config, stored
+
+
+def _announce(output: Output, trainer: Trainer) -> None:
+    from a3c_fast.machine import cores
+    from a3c_fast.paths import shown
+
     c = trainer.config
+    assert c.run_dir is not None
     size = sum(value.numel() for value in trainer.state_dict().values())
-    begin = trainer.stats()["step"]
-    print(
-        f"{c.env_id}: {c.num_workers} workers on {len(os.sched_getaffinity(0))} cores, each with {c.envs_per_worker} "
-        f"environments and one EnvPool thread for them, {c.model} network with {size:,} "
-        f"parameters on {trainer.isa} kernels, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, "
-        f"{'from step ' + format(begin, ',') + ' ' if begin else ''}to step {c.total_steps:,}, in {c.run_dir}",
-        flush=True,
+    how = {
+        "new": f"starts in {shown(c.run_dir)}",
+        "restarted": f"begins again in {shown(c.run_dir)}, since the run there had no checkpoint yet",
+        "resumed": f"goes on from step {trainer.stats()['step']:,} in {shown(c.run_dir)}",
+    }[trainer.kind]
+    output.say(
+        f"{c.env_id} {how}: {c.num_workers} workers on {cores()} cores, each with "
+        f"{c.envs_per_worker} environments and one EnvPool thread for them, {c.model} network with {size:,} parameters "
+        f"on {trainer.isa} kernels, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, to step {c.total_steps:,}"
     )
 
 
-def _train(trainer: Trainer, signals: _Signals) -> None:
-    """Runs to the end, with a line of progress where somebody can see it."""
+def _train(trainer: Trainer, output: Output, signals: Signals) -> None:
+    """Runs to the end."""
+    from a3c_fast.progress import Progress
 
-    def end_if_asked() -> None:  # before the workers started, it may be
-        if signals.received is not None:
-            trainer.request_stop()
-
-    if not sys.stdout.isatty():
-        trainer.run(watch=end_if_asked)
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("{task.completed:>11,.0f} steps"),
-        BarColumn(),
-        TextColumn("{task.fields[rate]:>7,.0f} steps/s   return {task.fields[mean]}   {task.fields[left]} left"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, refresh_per_second=4) as progress:
-        task = progress.add_task("", total=trainer.config.total_steps, rate=0, mean="-", left="-")
+    with Progress(output, trainer.config, trainer.stats()) as progress:
 
         def watch() -> None:
-            end_if_asked()
-            _show(trainer, progress, task)
+            if signals.received is not None:  # before the workers started, it may be
+                trainer.request_stop()
+            progress.show(trainer.stats())
 
         trainer.run(watch=watch)
-        _show(trainer, progress, task)
+        progress.end(trainer.stats())
 
 
-def _show(trainer: Trainer, progress: Any, task: Any) -> None:
-    line = trainer.stats()
-    mean = "-" if line["mean_return_100"] is None else f"{line['mean_return_100']:.1f}"
-    progress.update(
-        task, completed=line["step"], rate=line["steps_per_second"], mean=mean, left=_time_left(trainer.config, line)
-    )
+def _summary(line: Mapping[str, Any], config: Config) -> str:
+    from a3c_fast.paths import shown
 
-
-def _time_left(config: Config, line: dict[str, Any]) -> str:
-    if line["steps_per_second"] <= 0:
-        return "-"
-    seconds = max(0.0, config.total_steps - line["step"]) / line["steps_per_second"]
-    if config.max_minutes:
-        seconds = min(seconds, max(0.0, config.max_minutes * 60 - line["wall_seconds"]))
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-def _summary(line: dict[str, Any], run_dir: Path | None) -> str:
+    assert config.run_dir is not None
     mean = "none finished" if line["mean_return_100"] is None else f"{line['mean_return_100']:.2f}"
     return (
         f"done: {line['step']:,} steps ({line['frames']:,} frames) in {line['wall_seconds']:.1f} s of training, "
-        f"{line['episodes']:,} episodes, mean return of the last 100: {mean}; saved in {run_dir}"
+        f"{line['episodes']:,} episodes, mean return of the last 100: {mean}; saved in {shown(config.run_dir)}"
     )
 
 
-def _leave(status: int) -> NoReturn:
-    """Ends the process without waiting for a worker that may never come back."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+def _tell_how_to_go_on(output: Output, config: Config, line: Mapping[str, Any]) -> None:
+    """The commands that go on with a run and that evaluate it; `line` has its `step` and `wall_seconds`."""
+    from a3c_fast.paths import shown
+
+    assert config.run_dir is not None
+    run_dir = shown(config.run_dir)
+    further: list[str] = []
+    if line["step"] >= config.total_steps:
+        further = ["--total-steps", str(min(2 * max(config.total_steps, line["step"]), _MOST_STEPS))]
+    if config.max_minutes and line["wall_seconds"] >= 60 * config.max_minutes:
+        further += ["--max-minutes", f"{2 * max(config.max_minutes, line['wall_seconds'] / 60):.6g}"]
+    mean = line.get("mean_return_100")
+    if config.stop_at_return is not None and mean is not None and mean >= config.stop_at_return:
+        further += ["--stop-at-return", "None"]
+    output.say(f"to go on:    {_command('train', '--run-dir', run_dir, '--resume', *further)}")
+    output.say(f"to evaluate: {_command('evaluate', run_dir)}")
+
+
+def _command(module: str, *arguments: str) -> str:
+    return shlex.join(["python", "-m", f"a3c_fast.{module}", *arguments])
 
 
 if __name__ == "__main__":

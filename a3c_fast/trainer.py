@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
+import sys
 import threading
 import time
+import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,12 +21,16 @@ import torch
 
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
-from a3c_fast.config import Config, check_memory, check_model
+from a3c_fast.calls import before_the_end, counted, end_with_the_process
+from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of, model_config, train_config
-from a3c_fast.errors import CheckpointError, WorkerError
+from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+from a3c_fast.machine import cores, require_threads
+from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
-from a3c_fast.policy import ActorCritic, make_policy, to_flat, to_named
+from a3c_fast.policy import ActorCritic, float_arrays, make_policy, observation_buffers, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
+from a3c_fast.values import real_number, whole_number
 from a3c_fast.versions import versions
 
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
@@ -38,91 +45,132 @@ class Trainer:
             trainer.run()
 
     All settings are checked, and the environments made, before a thread starts: a `ConfigError` or `CheckpointError`
-    is raised by the constructor. No method holds the GIL while it waits, and workers never take it. Methods are for
-    one thread at a time, but for `stats()`, `stop()` and `request_stop()`, which any thread may call at any time.
-    After a fork the trainer is the parent's: every method of the child's copy raises `RuntimeError`.
+    is raised by the constructor. No method holds the GIL while it waits, and workers never take it. Any thread may call
+    any method at any time; what the state of the run does not allow raises `RuntimeError` and changes nothing
+    (docs/architecture.md has the table). After a fork the trainer is the parent's: every method of the child's copy
+    raises `RuntimeError`. A trainer that is not closed is closed, and what it learned saved, when it is dropped, with a
+    `ResourceWarning`, and when the interpreter ends.
     """
+
+    _engine: _core.Engine | None = None
+    _metrics: MetricsWriter | None = None
+    _run_directory: RunDirectory | None = None
 
     def __init__(self, config: Config, *, clients: Sequence[_core.EnvClient] | None = None) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
         `clients` replaces the environments of `config.env_id`, one for each worker.
         """
-        num_workers = len(clients) if clients is not None else config.num_workers or len(os.sched_getaffinity(0))
-        self.config = dataclasses.replace(config, num_workers=num_workers)
-        self._engine: _core.Engine | None = None
-        self._metrics: MetricsWriter | None = None
         self._owner_pid = os.getpid()
-        self._writing = threading.RLock()  # held while metrics and checkpoints are written, and by the end of stop()
-        # (when this stretch began, or None; seconds of the finished ones): replaced as a whole, so read without a lock
-        self._clock: tuple[float | None, float] = (None, 0.0)
-        self._episodes_before = 0  # in the run when this trainer resumed it: their returns are not kept
-        self._run_directory: RunDirectory | None = None
+        # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
+        self._writing = threading.RLock()
+        self._next_log = self._next_checkpoint = 0.0
+        self._saved: tuple[int, int, bool] | None = None  # steps, updates and whether at rest, of the newest checkpoint
+        self._told: dict[str, str] = {}  # what could not be written, and the failure that the user knows of
+        self._rate = RateMeter()
+        self._began = (0, 0.0)  # steps and seconds of training when the last run did
+        self._last_stats: dict[str, Any] = {}
+        try:
+            self._open(config, clients)
+        except BaseException:
+            self._release()
+            raise
+        _live.add(self)
+        end_with_the_process()
 
-        self._layout = envs.observation_layout(config)
-        check_model(self.config, self._layout[0])
-        check_memory(self.config, self._layout)
-        self.isa = kernels_of(self.config, self._layout)
+    def _open(self, config: Config, clients: Sequence[_core.EnvClient] | None) -> None:
+        num_workers = len(clients) if clients is not None else config.num_workers or cores()
+        self.config = dataclasses.replace(config, num_workers=num_workers)
+        self._spec = envs.spec_of(config)
+        check_model(self.config, self._spec)
+        check_memory(self.config, self._spec)
+        self._require_threads()
+        self.isa = kernels_of(self.config, self._spec)
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
+        self.kind = self._run_directory.kind if self._run_directory else "new"
         resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if clients is None:
             clients = self._make_clients(first_step)
-        self._engine = _core.Engine(train_config(self.config), model_config(self.config, self._layout), list(clients))
-        self._rate = RateMeter()
-        self._next_log = self._next_checkpoint = 0.0
-        self._saved_step = -1
+        self._engine = _core.Engine(train_config(self.config), model_config(self.config, self._spec), list(clients))
         if resumed:
             self._load(resumed)
         if self._run_directory is not None:
             self._run_directory.write_config(self.config)
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
-        _live.add(self)
 
     # Running ---------------------------------------------------------------------------------------------------------
 
+    @counted
     def run(self, until: int | None = None, *, watch: Callable[[], None] | None = None) -> dict[str, Any]:
         """Trains until `until` agent steps (all of `total_steps` by default) and returns the last `stats()`.
 
-        `watch` is called twice a second. Raises `WorkerError` when a worker fails or hangs. Where there is a `run_dir`,
-        everything is saved either way.
+        `watch` is called twice a second. Ends early, without an error, when another thread calls `stop()` or `close()`.
+        Raises `WorkerError` when a worker fails or hangs. Where there is a `run_dir`, everything is saved either way.
         """
-        self.start(until)
+        begun = False
         try:
+            try:
+                self.start(until)
+            except (ConfigError, _core.StateError, _ClosedError):
+                raise
+            except BaseException:  # a signal's handler raised, perhaps when the workers had begun
+                begun = True
+                raise
+            begun = True
             while not self.wait(0.5):
                 if watch is not None:
                     watch()
         except WorkerError as failure:
+            begun = False
             try:
-                self.stop()
+                with contextlib.suppress(_ClosedError):
+                    self.stop()
             except (CheckpointError, OSError) as error:  # must not hide why the run ended
-                failure.add_note(f"what was learned since the last checkpoint is lost: {error}")
+                failure.add_note(f"what was learned since the last checkpoint is not saved: {error}")
             raise
+        except _ClosedError:
+            if not begun:
+                raise
         finally:
-            self.stop()
-        return self.stats()
+            if begun:
+                with contextlib.suppress(_ClosedError):
+                    self.stop()
+        with self._writing:
+            return self._last_stats if self._engine is None else self.stats()
 
+    @counted
     def start(self, until: int | None = None) -> None:
-        """Starts the workers and returns; `wait()` and `stop()` end it."""
-        engine = self._require()
-        engine.start(self.config.total_steps if until is None else until)
-        now = time.monotonic()
-        self._clock = (now, self._clock[1])
-        self._rate = RateMeter()
-        self._rate.update(now, engine.stats()["steps"])
-        self._next_log = now + self.config.log_every_seconds
-        self._next_checkpoint = now + self.config.checkpoint_every_seconds
+        """Starts the workers, which end at `until` agent steps (`total_steps` by default), and returns.
 
+        `wait()` looks after them: without it no metrics and no checkpoints are written, and `max_minutes` and
+        `stop_at_return` end nothing. Raises `RuntimeError` when they run already or when one has failed, and
+        `ConfigError` for steps beyond `total_steps`, where the learning rate has fallen to its end.
+        """
+        engine = self._require()
+        most = self.config.total_steps
+        until = most if until is None else whole_number("until", until, 0, most)
+        now = time.monotonic()
+        with self._writing:
+            before = engine.stats()
+            engine.start(until)
+            self._began = (before["steps"], before["wall_seconds"])
+            self._rate = RateMeter()
+            self._next_log = now + self.config.log_every_seconds
+            self._next_checkpoint = now + self.config.checkpoint_every_seconds
+
+    @counted
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until the workers have ended, at most `timeout` seconds; True when they have.
 
         Meanwhile it writes metrics and checkpoints that are due, and ends the run at `max_minutes` and
-        `stop_at_return`. Raises `WorkerError` when a worker failed.
+        `stop_at_return`. A file that cannot be written is told of in a warning, once, and tried again when it is next
+        due. Raises `WorkerError` when a worker failed.
         """
         engine = self._require()
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else time.monotonic() + _seconds(timeout)
         while True:
             remaining = max(0.0, deadline - time.monotonic())
             ended = engine.wait(min(_SLICE_SECONDS, remaining))
@@ -134,45 +182,45 @@ class Trainer:
             if time.monotonic() >= deadline:
                 return False
 
+    @counted
     def request_stop(self) -> None:
-        """Asks the workers to end at their next environment step; does not wait."""
+        """Asks workers that run to end at their next environment step; does not wait."""
         self._require().request_stop()
 
+    @counted
     def stop(self) -> None:
-        """Ends the workers, waits for them, and writes the last metrics and a checkpoint. Does nothing twice."""
-        engine = self._require()
-        engine.request_stop()
-        engine.wait(self.config.watchdog_seconds)
-        with self._writing:
-            if self._clock[0] is None:
-                return
-            line = self.stats()
-            self._clock = (None, line["wall_seconds"])
-            if self._metrics is not None:
-                if line["step"] != self._saved_step:
-                    self.save()
-                if line["step"] > self._metrics.last_step:
-                    self._metrics.write(line)
+        """Ends the workers, waits for them, and writes the last metrics and a checkpoint. Does nothing twice.
 
+        Raises `OSError` or `CheckpointError` where that checkpoint cannot be written; then the next `stop()`, or
+        `close()`, tries again.
+        """
+        engine = self._require()
+        self._wait_for_the_end(engine, engine.request_stop())
+        with self._writing:
+            self._save_what_is_not_saved()
+
+    @counted
     def close(self) -> None:
         """Stops and lets go of everything; other methods raise afterwards. Does nothing twice."""
-        if self._engine is None:
-            return
-        if self._owner_pid != os.getpid():  # after a fork: the files and the lock are the parent's
+        if self._is_a_copy():  # the files are the original's, and the lock may be held by a thread that is not here
             self._engine = None
             return
-        try:
-            self.stop()
-        finally:
-            self._engine = None
-            _live.discard(self)
+        with self._writing:
+            engine = self._engine
+            if engine is None:
+                return
+            # What interrupts this, such as a signal's handler, leaves the trainer open: close() can be called again.
+            engine.refuse_starts()
+            self._wait_for_the_end(engine, engine.request_stop())
+            failure = None
             try:
-                if self._metrics is not None:
-                    self._metrics.close()
-            finally:
-                self._metrics = None
-                if self._run_directory is not None:
-                    self._run_directory.close()
+                self._save_what_is_not_saved()
+            except Exception as error:
+                failure = error
+            self._last_stats = self._stats(engine)
+            self._release()
+            if failure is not None:
+                raise failure
 
     def __enter__(self) -> Trainer:
         return self
@@ -180,10 +228,31 @@ class Trainer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except (CheckpointError, OSError) as failure:
+            if error is None:
+                raise
+            error.add_note(f"what was learned since the last checkpoint is lost: {failure}")  # must not hide why
+
+    def __del__(self) -> None:
+        if self._engine is None or self._is_a_copy():
+            return
+        text = None if self._engine.phase == "ready" else f"{self!r} was dropped without close()"
+        self._close_whatever_happens()
+        if text is not None:
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a Trainer cannot be copied or pickled: its threads and its files are its own; see save()")
+
+    def __repr__(self) -> str:
+        state = "closed" if self._engine is None else "of another process" if self._is_a_copy() else self._engine.phase
+        return f"<Trainer of {self.config.env_id}, {state}>"
 
     # Observing -------------------------------------------------------------------------------------------------------
 
+    @counted
     def stats(self) -> dict[str, Any]:
         """The numbers of a metrics.jsonl line, as they are now.
 
@@ -193,21 +262,9 @@ class Trainer:
         over each worker's last 100 updates; learning_rate and entropy_coef as they are by now. None where there is
         nothing yet.
         """
-        core = self._require().stats()
-        now = time.monotonic()
-        rate = self._rate.update(now, core["steps"]) if self._clock[0] is not None else 0.0
-        line: dict[str, Any] = {
-            "step": core.pop("steps"),
-            "frames": 0,
-            "wall_seconds": self._wall_seconds(),
-            "steps_per_second": rate,
-        }
-        line["frames"] = line["step"] * self.config.frame_skip
-        line |= {
-            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
-        }
-        return line
+        return self._stats(self._require())
 
+    @counted
     def stage_seconds(self) -> dict[str, float]:
         """Where the workers' time has gone since the trainer was opened: seconds of all workers together, by stage.
 
@@ -224,47 +281,58 @@ class Trainer:
 
     # The network -----------------------------------------------------------------------------------------------------
 
+    @counted
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """The parameters by name, as copies; while workers run, a mixture of nearby versions."""
-        engine = self._require()
-        named = to_named(engine.parameters(), engine.parameter_specs)
-        return {name: torch.from_numpy(value) for name, value in named.items()}
+        """The parameters by name, as copies; while workers run, a mixture of nearby versions.
 
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Replaces the parameters and clears the optimizer's statistics and count of updates; the step count stays.
-
-        Raises `ValueError` for another network's and for numbers that are not finite, `RuntimeError` while workers run.
+        Where observations are normalized, `observation_mean` and `observation_variance` are among them.
         """
         engine = self._require()
-        named = {name: value.detach().cpu().numpy() for name, value in state.items()}
+        named = to_named(engine.parameters(), engine.parameter_specs) | self._buffers()
+        with _core.NewThreadTorch():
+            return {name: torch.from_numpy(value) for name, value in named.items()}
+
+    @counted
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Replaces the parameters and clears the optimizer's statistics and count of updates; the step count stays.
+
+        `state` has a tensor or an array of real numbers by each name, of any floating-point or whole type.
+        Raises `ValueError` for another network's and for numbers that are not finite as float32, `TypeError` for what
+        are no real numbers, `RuntimeError` while workers run.
+        """
+        engine = self._require()
+        named = float_arrays(state)
         for name, value in named.items():
             if not np.isfinite(value).all():
-                raise ValueError(f"{name} has numbers that are not finite")
-        stats = engine.stats()
-        engine.load(
-            parameters=self._flat(named),
-            statistics={},
-            steps=stats["steps"],
-            updates=0,  # Adam's correction for moments that begin at 0 goes by it
-            episodes=stats["episodes"],
-        )
+                raise ValueError(f"{name} has numbers that are not finite in float32")
+        buffers = {name: named.pop(name) for name in self._buffers() if name in named}
+        flat = self._flat(named)
+        if buffers:
+            engine.load_normalization(self._with_buffers(engine.normalization(), buffers))
+        engine.load_parameters(flat)
 
+    @counted
     def policy(self) -> ActorCritic:
-        """The network as a module of its own, with the parameters of now: observations -> (logits, values).
+        """The network as a module of its own, with the parameters of now: observations -> (outputs, values).
 
         One with an LSTM is stepped through an episode with its `step()`.
         """
-        shape, _, num_actions = self._layout
-        module = make_policy(self.config, shape, num_actions)
-        module.load_state_dict(self.state_dict())
+        module = make_policy(self.config, self._spec)
+        with _core.NewThreadTorch():
+            module.load_state_dict(self.state_dict())
         return module.eval()
 
+    @counted
     def save(self, path: str | Path | None = None) -> Path:
         """Writes a checkpoint to `path` (*.safetensors), or among those of the run directory; returns its path.
+
+        Nothing but a checkpoint is replaced: `ConfigError` where `path` is something else, `OSError` with the path
+        where it cannot be written.
 
         At rest it holds all that continues the run exactly, but for EnvPool's environments, which begin new episodes
         on resume. While workers run it is a Hogwild snapshot without their random numbers.
         """
+        self._require()
         with self._writing:
             return self._save(path)
 
@@ -272,63 +340,153 @@ class Trainer:
 
     def _save(self, path: str | Path | None) -> Path:
         engine = self._require()
-        core = engine.stats()
-        parameters = engine.parameters()
-        if not np.isfinite(parameters).all():
+        snapshot = engine.snapshot()
+        if not np.isfinite(snapshot["parameters"]).all():
             raise CheckpointError("the parameters are not finite, so no checkpoint is written: the last one stands")
         specs = engine.parameter_specs
-        at_rest = not engine.running and engine.failure is None
         content = checkpoints.Checkpoint(
             config=self.config.to_json(),
-            step=core["steps"],
-            updates=core["updates"],
-            episodes=core["episodes"],
-            wall_seconds=self._wall_seconds(),
-            parameters=to_named(parameters, specs),
-            statistics={name: to_named(flat, specs) for name, flat in engine.statistics().items()},
-            workers=[engine.worker_state(i) for i in range(engine.num_workers)] if at_rest else [],
+            step=snapshot["steps"],
+            updates=snapshot["updates"],
+            episodes=snapshot["episodes"],
+            wall_seconds=snapshot["wall_seconds"],
+            parameters=to_named(snapshot["parameters"], specs),
+            statistics={name: to_named(flat, specs) for name, flat in snapshot["statistics"].items()},
+            normalization=self._normalization(snapshot["normalization"]),
+            workers=snapshot["workers"],
             versions=versions(),
+            skipped_updates=snapshot["skipped_updates"],
+            recent_episodes=snapshot["recent_episodes"],
         )
         if path is not None:
-            return checkpoints.save(content, Path(path))
+            return checkpoints.save(content, Path(path).expanduser())
         if self._run_directory is None:
             raise ValueError("path is None, but without a run_dir it must name a file")
-        directory = self._run_directory.checkpoints
-        saved = checkpoints.save(content, directory / f"{checkpoints.file_stem(content.step)}.safetensors")
-        checkpoints.prune(directory, self.config.keep_checkpoints)
-        self._saved_step = content.step
+        saved = self._run_directory.save(content, self.config.keep_checkpoints)
+        self._saved = (content.step, content.updates, bool(content.workers))
         return saved
 
-    def _require(self) -> _core.Engine:
-        if self._owner_pid != os.getpid():
-            raise RuntimeError("this Trainer belongs to the process that made it and cannot be used after a fork")
-        if self._engine is None:
-            raise RuntimeError("this Trainer is closed")
-        return self._engine
+    def _save_what_is_not_saved(self) -> None:
+        """With `_writing` held and, unless another thread has begun a run again, no worker running."""
+        engine = self._require()
+        if self._run_directory is None or engine.phase == "ready":
+            return
+        core = engine.stats()
+        if self._saved != (core["steps"], core["updates"], engine.phase != "failed"):
+            self._save(None)
+        self._write_metrics()
 
-    def _wall_seconds(self) -> float:
-        started_at, before = self._clock
-        return before + (0.0 if started_at is None else time.monotonic() - started_at)
+    def _write_metrics(self) -> None:
+        """With `_writing` held. No new line where no rollout has ended since the last: steps rise from line to line."""
+        engine = self._require()
+        line = self._stats(engine)
+        if self._metrics is not None and line["step"] > self._metrics.last_step:
+            if not engine.running:  # the last line of a run has the rate of all of it
+                steps, seconds = line["step"] - self._began[0], line["wall_seconds"] - self._began[1]
+                line["steps_per_second"] = steps / seconds if seconds > 0 else 0.0
+            with self._told_once("metrics"):
+                self._metrics.write(line)
+
+    def _wait_for_the_end(self, engine: _core.Engine, run: int) -> None:
+        """Until each of its workers has ended, failed, or been given up. In slices, for signal handlers."""
+        while not engine.wait_for(run, _SLICE_SECONDS):
+            pass
+
+    def _release(self) -> None:
+        """Lets go of everything, whatever fails on the way."""
+        engine, self._engine = self._engine, None
+        _live.discard(self)
+        with contextlib.ExitStack() as last_first:
+            if self._run_directory is not None:
+                last_first.callback(self._run_directory.close)
+            if self._metrics is not None:
+                last_first.enter_context(self._told_once("the curve"))
+                last_first.callback(self._metrics.close, draws=self._directory_is_own())
+                self._metrics = None
+            if engine is not None:
+                last_first.callback(engine.close)
+
+    def _directory_is_own(self) -> bool:
+        if self._run_directory is None:
+            return False
+        try:
+            self._run_directory.require_own()
+        except OSError:
+            return False
+        return True
+
+    def _close_whatever_happens(self) -> None:
+        """Where nobody would see an error."""
+        try:
+            self.close()
+        except Exception as error:
+            _tell(f"what {self!r} learned since its last checkpoint is lost: {error}")
+
+    def _is_a_copy(self) -> bool:
+        return self._owner_pid != os.getpid()
+
+    def _require(self) -> _core.Engine:
+        if self._is_a_copy():
+            raise RuntimeError("this Trainer belongs to the process that made it and cannot be used after a fork")
+        engine = self._engine
+        if engine is None:
+            raise _ClosedError("this Trainer is closed")
+        return engine
+
+    def _stats(self, engine: _core.Engine) -> dict[str, Any]:
+        core = engine.stats()
+        del core["known_episodes"]
+        line: dict[str, Any] = {
+            "step": core.pop("steps"),
+            "frames": 0,
+            "wall_seconds": core.pop("wall_seconds"),
+            "steps_per_second": 0.0,
+        }
+        if engine.running:
+            line["steps_per_second"] = self._rate.update(time.monotonic(), line["step"])
+        line["frames"] = line["step"] * self.config.frame_skip
+        line |= {
+            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
+        }
+        return line
 
     def _observe(self) -> None:
         """Does what is due: metrics, a checkpoint, the end of the run."""
         now = time.monotonic()
         with self._writing:
-            if self._metrics is not None and now >= self._next_log:
+            engine = self._require()
+            if now >= self._next_log:
                 self._next_log = now + self.config.log_every_seconds
-                self._metrics.write(self.stats())
-            if self._metrics is not None and now >= self._next_checkpoint:
+                self._write_metrics()
+            if self._run_directory is not None and now >= self._next_checkpoint:
                 self._next_checkpoint = now + self.config.checkpoint_every_seconds
-                self.save()
-        if self.config.max_minutes and self._wall_seconds() >= 60 * self.config.max_minutes:
-            self.request_stop()
-        if self.config.stop_at_return is not None:
-            core = self._require().stats()
-            if (
-                core["episodes"] - self._episodes_before >= 100
-                and core["mean_return_100"] >= self.config.stop_at_return
-            ):
-                self.request_stop()
+                with self._told_once("a checkpoint"):
+                    self.save()
+        core = engine.stats()
+        if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
+            engine.request_stop()
+        goal = self.config.stop_at_return
+        if goal is not None and core["known_episodes"] >= 100 and core["mean_return_100"] >= goal:
+            engine.request_stop()
+
+    @contextlib.contextmanager
+    def _told_once(self, what: str) -> Iterator[None]:
+        """A file that cannot be written must not end a healthy run: it is told of once, until it could be written."""
+        try:
+            yield
+        except (OSError, MemoryError) as error:
+            if self._told.get(what) != str(error):
+                self._told[what] = str(error)
+                _tell(f"{what} could not be written, which is tried again when it is next due: {error}")
+        else:
+            self._told.pop(what, None)
+
+    def _require_threads(self) -> None:
+        """Raises `ConfigError` when the system does not give the threads of all workers and their pools."""
+        c = self.config
+        per_worker = 1 if c.family == "fake" else 1 + envs.threads_of_pool(c.envs_per_worker, 1)
+        others = 8  # the watchdog, TensorBoard's, a progress bar's, and some of LibTorch's and the program's
+        require_threads(c.num_workers * per_worker + others, "num_workers", c.num_workers)
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
         per_worker = self.config.envs_per_worker
@@ -342,12 +500,58 @@ class Trainer:
             for i in range(self.config.num_workers)
         ]
 
+    def _normalizes_observations(self) -> bool:
+        return self.config.normalize_observations and self._spec.observation.num_features > 0
+
+    def _normalization(self, moments: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that mean something for this run, as arrays of float64."""
+        kinds = []
+        if self._normalizes_observations():
+            kinds.append("observation")
+        if self.config.normalize_rewards:
+            kinds.append("return")
+        return {
+            name: np.atleast_1d(np.asarray(value, np.float64))
+            for name, value in moments.items()
+            if name.split("_")[0] in kinds
+        }
+
+    def _buffers(self) -> dict[str, Any]:
+        """What `ActorCritic` normalizes observations by, by its names."""
+        if not self._normalizes_observations():
+            return {}
+        return observation_buffers(self._normalization(self._require().normalization()))
+
+    def _with_buffers(self, moments: dict[str, Any], buffers: Mapping[str, Any]) -> dict[str, Any]:
+        """`moments` with the mean and variance of `buffers`, as if they had been seen a million times."""
+        count, size = 1e6, self._spec.observation.num_features
+        found = {name: np.asarray(buffers[name], np.float64) for name in buffers}
+        for name, value in found.items():
+            if value.shape != (size,) or (name == "observation_variance" and (value < 0).any()):
+                raise ValueError(f"its {name} must be {size} numbers" + (" from 0" if "variance" in name else ""))
+        now = observation_buffers(self._normalization(moments))
+        return moments | {
+            "observation_count": count,
+            "observation_mean": found.get("observation_mean", now["observation_mean"]),
+            "observation_squares": count
+            * np.asarray(found.get("observation_variance", now["observation_variance"]), np.float64),
+        }
+
     def _flat(self, named: Mapping[str, Any]) -> Any:
         engine = self._require()
         return to_flat(named, engine.parameter_specs, engine.parameters().size)
 
+    def _moments_of(self, saved: checkpoints.Checkpoint) -> dict[str, Any]:
+        """The moments of a checkpoint, with those that it does not have as they are at the beginning."""
+        moments = dict(self._require().normalization())
+        for name, value in saved.normalization.items():
+            moments[name] = float(value[0]) if name.endswith("_count") else value
+        return moments
+
     def _load(self, saved: checkpoints.Checkpoint) -> None:
         engine = self._require()
+        same_workers = len(saved.workers) == engine.num_workers
+        same_envs = saved.config.get("envs_per_worker") == self.config.envs_per_worker
         try:
             engine.load(
                 parameters=self._flat(saved.parameters),
@@ -355,26 +559,40 @@ class Trainer:
                 steps=saved.step,
                 updates=saved.updates,
                 episodes=saved.episodes,
+                skipped_updates=saved.skipped_updates,
+                wall_seconds=saved.wall_seconds,
+                recent_episodes=saved.recent_episodes,
             )
+            if saved.normalization:
+                engine.load_normalization(self._moments_of(saved))
+            for i, state in enumerate(saved.workers if same_workers and same_envs else []):
+                engine.load_worker_state(i, state)
         except ValueError as error:
             raise CheckpointError(f"the checkpoint in {self.config.run_dir} is of another network: {error}") from error
         assert self._run_directory is not None
         checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
-        self._clock = (None, saved.wall_seconds)
-        self._episodes_before = saved.episodes
-        self._saved_step = saved.step
-        same_workers = len(saved.workers) == engine.num_workers
-        same_envs = saved.config.get("envs_per_worker") == self.config.envs_per_worker
-        if same_workers and same_envs:
-            for i, state in enumerate(saved.workers):
-                engine.load_worker_state(i, state)
+        self._saved = (saved.step, saved.updates, bool(saved.workers))
 
 
-def _forget_after_fork() -> None:
-    """The child of a fork has none of the threads: joining them, or freeing what they use, would hang or crash."""
+class _ClosedError(RuntimeError):
+    """A call that came after close()."""
+
+
+def _seconds(timeout: Any) -> float:
+    return math.inf if timeout == math.inf else real_number("timeout", timeout, -math.inf)
+
+
+def _tell(message: str) -> None:
+    """A warning, which must end nothing where the program turns warnings into errors."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+    except RuntimeWarning:
+        print(f"warning: {message}", file=sys.stderr)
+
+
+@before_the_end
+def _close_all() -> None:
+    """What is learned in daemon threads is saved, and no worker outlives the interpreter."""
     for trainer in list(_live):
-        if trainer._engine is not None:
-            trainer._engine.abandon()
-
-
-os.register_at_fork(after_in_child=_forget_after_fork)
+        if not trainer._is_a_copy():
+            trainer._close_whatever_happens()

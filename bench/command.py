@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse_known, value_of
+from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse_known, said
 from a3c_fast.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -41,14 +40,17 @@ def parse_with_training(cls: type[T], prog: str, *, sets: Sequence[str] = ()) ->
     Raises `ConfigError` for the settings that the program `sets` itself, for a run directory, which none keeps, and
     for those that would end a run, which the programs do by rules of their own.
     """
-    from a3c_fast.train import configure
+    from a3c_fast.config import Config
 
     args, rest = parse_known(cls, prog=prog)
+    given = said(Config, rest, prog=prog)
     for name in (*sets, "run_dir"):
-        if (given := value_of(rest, name.replace("_", "-"))) is not None:
-            raise ConfigError(name, given, f"{prog} {'keeps none' if name == 'run_dir' else 'sets it itself'}")
-    config = configure(rest, prog)
-    for name in ("resume", "max_minutes", "stop_at_return"):
-        if (value := getattr(config, name)) not in (False, 0, None):
+        if name in given:
+            raise ConfigError(name, given[name], f"{prog} {'keeps none' if name == 'run_dir' else 'sets it itself'}")
+    if given.pop("resume", False):
+        raise ConfigError("resume", True, f"{prog} ends its runs by rules of its own")
+    config = Config(**given)
+    for name in ("max_minutes", "stop_at_return"):
+        if (value := getattr(config, name)) not in (0, None):
             raise ConfigError(name, value, f"{prog} ends its runs by rules of its own")
-    return args, dataclasses.replace(config, run_dir=None)
+    return args, config

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from a3c_fast.machine import cores
 from a3c_fast.versions import versions
 
 
@@ -23,7 +24,7 @@ def machine() -> dict[str, Any]:
         "cpu": cpu.get("model name", platform.processor()),
         "cpu_family": cpu.get("cpu family"),
         "cpu_model": cpu.get("model"),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(int(memory.split()[1]) / 2**20, 1),
         "vector_extensions": sorted(flags & {"avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"}),
         "load_before": round(os.getloadavg()[0], 2),

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 import statistics
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c_fast.cli import parse
+from a3c_fast.machine import cores
 from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
@@ -90,7 +90,7 @@ def measure(args: Arguments) -> dict[str, Any]:
             make, envs = stable_baselines(args.game, vec_env)
             stack.callback(envs.close)
             kinds[f"SB3 A2C {vec_env}"] = make
-        textbook = TextbookA3C(args.game, len(os.sched_getaffinity(0)))
+        textbook = TextbookA3C(args.game, cores())
         stack.callback(textbook.close)
         kinds["textbook A3C"] = textbook.make_steps
         figures = alternate(kinds, args.rounds, args.seconds)

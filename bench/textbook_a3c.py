@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.multiprocessing as mp
 
+from a3c_fast.envs import ActionSpec, ObservationSpec, Part
 from a3c_fast.policy import ActorCritic
 
 
@@ -50,12 +51,17 @@ class SharedRMSProp:
             p.addcdiv_(q.grad, g.add(self.eps).sqrt_(), value=-self.lr)
 
 
+def _network(env: Any) -> ActorCritic:
+    """The network of the paper for a game."""
+    image = ObservationSpec((Part("", "uint8", (4, 84, 84), "array"),))
+    return ActorCritic("paper", image, ActionSpec((int(env.action_space.n),)))
+
+
 def _work(game: str, index: int, shared: ActorCritic, optimizer: SharedRMSProp, counter: Any, limit: Any) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(index)
     env = make_atari(game, seed=index)
-    num_actions = int(env.action_space.n)
-    local = ActorCritic("paper", (4, 84, 84), num_actions)
+    local = _network(env)
     observation, _ = env.reset()
     t_max, gamma, entropy_coef = 20, 0.99, 0.01
     while True:
@@ -100,7 +106,7 @@ class TextbookA3C:
     def __init__(self, game: str, num_workers: int) -> None:
         context = mp.get_context("spawn")
         env = make_atari(game, seed=0)
-        shared = ActorCritic("paper", (4, 84, 84), int(env.action_space.n))
+        shared = _network(env)
         shared.share_memory()
         optimizer = SharedRMSProp(shared)
         self._counter, self._limit = context.Value("q", 0), context.Value("q", 0)

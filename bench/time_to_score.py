@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json as json_module
-import os
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a3c_fast.config import Config
+from a3c_fast.machine import cores
 from bench.command import check_positive, errors_in_one_sentence, parse_with_training
 from bench.machine import machine
 
@@ -79,9 +79,7 @@ def one_run(config: Config, args: Arguments) -> dict[str, Any]:
             before = passed()
             part = train_and_watch(trainer, config.total_steps, 5.0, worth_a_look)
             curve += [{**point, "seconds": round(before + point["seconds"], 2)} for point in part]
-            score = evaluate(
-                trainer.policy(), config, episodes=args.episodes, num_threads=len(os.sched_getaffinity(0))
-            )["mean_return"]
+            score = evaluate(trainer.policy(), config, episodes=args.episodes, num_threads=cores())["mean_return"]
             evaluations.append({"step": trainer.stats()["step"], "seconds": passed(), "mean_return": score})
             print(f"seed {config.seed}: {evaluations[-1]}", file=sys.stderr, flush=True)
             reached = score >= args.target

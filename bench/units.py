@@ -41,8 +41,9 @@ def images(config: Config, num_envs: int = 16, steps: int = 300) -> torch.Tensor
 
     from a3c_fast import envs
 
+    spec = envs.spec_of(config).observation
     play = envs.random_play(config, num_envs=num_envs, steps=steps, stream=_STREAM)
-    seen = [observations.copy() for step, observations in enumerate(play) if step % 20 == 10]
+    seen = [spec.array_of(rows) for step, rows in enumerate(play) if step % 20 == 10]
     return torch.from_numpy(np.concatenate(seen))
 
 

@@ -6,7 +6,6 @@ the last 100 training episodes against steps. Every other flag is one of `python
 
 from __future__ import annotations
 
-import dataclasses
 import json as json_module
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
     for workers in args.workers:
         curves[str(workers)] = []
         for seed in range(config.seed, config.seed + args.seeds):
-            with Trainer(dataclasses.replace(config, num_workers=workers, seed=seed)) as trainer:
+            with Trainer(config.replace(num_workers=workers, seed=seed)) as trainer:
                 curves[str(workers)].append(train_and_watch(trainer, config.total_steps, args.interval))
     return {"env_id": config.env_id, "curves": curves, "config": config.to_json(), "machine": facts}
 
@@ -54,7 +53,7 @@ def main() -> None:
     sets = ("num_workers", "envs_per_worker", "envs_per_update")
     args, config = parse_with_training(Arguments, "python -m bench.workers", sets=sets)
     check_positive(args, "workers", "seeds", "interval")
-    result = measure(dataclasses.replace(config, envs_per_worker=1, envs_per_update=1), args)
+    result = measure(config.replace(envs_per_worker=1, envs_per_update=1), args)
     if args.plot is not None:
         from bench.plots import learning_curves
 

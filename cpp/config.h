@@ -3,41 +3,28 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
+
+#include "env/spec.h"
 
 namespace a3c {
 
-enum class ObservationType { uint8, float32 };
-enum class ModelKind { paper, nature, mlp };
+enum class ModelKind { paper, nature, small, mlp };
+enum class Activation { tanh, relu, elu };
 enum class OptimizerKind { rmsprop, adam };
 enum class Precision { automatic, fp32, bf16 };
 
-// What one batch of environments looks like from outside.
-struct EnvSpec {
-  int num_envs = 0;
-  std::vector<int64_t> observation_shape;  // of one observation, without the batch dimension
-  ObservationType observation_type = ObservationType::float32;
-  int num_actions = 0;
-
-  int64_t observation_size() const {
-    int64_t size = 1;
-    for (int64_t extent : observation_shape) size *= extent;
-    return size;
-  }
-  int64_t observation_bytes() const {
-    return observation_size() * (observation_type == ObservationType::uint8 ? 1 : 4);
-  }
-};
-
 struct ModelConfig {
   ModelKind kind = ModelKind::mlp;
-  std::vector<int64_t> observation_shape;
-  ObservationType observation_type = ObservationType::float32;
-  int num_actions = 0;
-  std::vector<int64_t> hidden_sizes;  // of `mlp` alone
-  int lstm_size = 0;                  // units of the LSTM between torso and heads; 0: none
-  double observation_offset = 0;      // the first layer is given (bytes / 255 - offset) * scale
+  ObservationSpec observation;
+  int num_outputs = 0;                // of the policy for one sample: what its distribution is made of, see policy/
+  int num_log_std = 0;                // the last of them are a Gaussian's log sigma: parameters, whatever is observed
+  double initial_log_std = 0;         // what these begin with
+  std::vector<int64_t> hidden_sizes;  // of `mlp` alone, as the two that follow
+  Activation activation = Activation::tanh;
+  bool separate_value = false;    // the value has layers of its own
+  int lstm_size = 0;              // units of the LSTM between torso and heads; 0: none
+  double observation_offset = 0;  // the first layer is given (bytes / 255 - offset) * scale of an image
   double observation_scale = 1;
   Precision precision = Precision::automatic;  // of the arithmetic; parameters are float32
 };
@@ -57,6 +44,8 @@ struct TrainConfig {
   int update_epochs = 0;    // times that a rollout is learned from; 1 is A3C
   double clip_coef = 0;     // of the importance ratio from the second time on
   bool normalize_advantages = false;
+  bool normalize_observations = false;  // their numbers, not images
+  bool normalize_rewards = false;
   double gamma = 0;
   double gae_lambda = 0;              // 1: the n-step return of the paper
   double entropy_coef = 0;            // at first
@@ -66,7 +55,7 @@ struct TrainConfig {
   double max_grad_norm = 0;  // 0: no clipping
   double learning_rate = 0;
   double learning_rate_decay_power = 0;  // it falls with this power of the share of total_steps that is left
-  int64_t learning_rate_warmup = 0;      // agent steps over which it first rises from 0
+  int64_t learning_rate_warmup = 0;      // agent steps over which it first rises, evenly
   OptimizerConfig optimizer;
   uint64_t seed = 0;
   double watchdog_seconds = 0;  // a worker silent for so long fails the run

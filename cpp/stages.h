@@ -17,7 +17,8 @@ enum Stage : int {
   kConv3Forward,
   kKeepActivations,  // for the backward pass
   kFcForward,
-  kLstmForward,  // with its heads
+  kDenseForward,  // of an mlp: its layers, and its heads unless an LSTM has them
+  kLstmForward,   // with its heads
   kHeadsForward,
   kAutogradForward,  // of networks without kernels of our own: all of the above at once
   kSampleActions,
@@ -30,6 +31,7 @@ enum Stage : int {
   kHeadsBackward,
   kFcWeightGradient,
   kFcInputGradient,
+  kDenseBackward,  // of an mlp: its layers, and its heads unless an LSTM has them
   kConv1WeightGradient,
   kConv2WeightGradient,
   kConv3WeightGradient,

@@ -21,12 +21,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import a3c_fast
+from a3c_fast.envs import ActionSpec, EnvSpec, ObservationSpec, Part
+
+# Seconds for whatever takes moments on an idle machine: a hang is found, and nothing depends on speed. Beside busy
+# processes of a higher priority all takes a hundred times as long.
+PATIENCE = 3600.0
 
 TRAIN = "a3c_fast.train"
 EVALUATE = "a3c_fast.evaluate"
 FAKE = "a3c_fast/Fake-v0"
 FAKE_IMAGE = "a3c_fast/FakeImage-v0"
+FAKE_CONTINUOUS = "a3c_fast/FakeContinuous-v0"
+FAKE_MULTI = "a3c_fast/FakeMulti-v0"
+
+# Runs of earlier versions, each as its own code wrote it.
+DATA = Path(__file__).parent / "data"
 
 # The promise of metrics.jsonl, and what it holds beyond.
 METRICS_KEYS = {
@@ -38,7 +50,7 @@ EXTRA_METRICS_KEYS = {"mean_length_100", "mean_return_20", "skipped_updates", "e
 _SERVER = """
 import gc, json, os, runpy, sys, time
 import envpool.atari, envpool.classic_control, envpool.registration, gymnasium, matplotlib.figure, rich.progress
-import torch.utils.tensorboard, tyro
+import tensorboard.compat.proto.event_pb2, tensorboard.summary.writer.record_writer, tyro
 import a3c_fast.checkpoint, a3c_fast.cli, a3c_fast.trainer
 
 def wait(pid, seconds):
@@ -122,21 +134,25 @@ class Process:
             self._status = json.loads(_ask({"wait": self.pid, "seconds": seconds}))
         return self._status is not None
 
-    def result(self, timeout: float = 60) -> Result:
-        """Waits for the end; kills the process and fails the test when it does not come in time."""
-        if not self.ended(timeout):
+    def result(self) -> Result:
+        """Waits for the end; kills the process and fails the test when it does not come."""
+        if not self.ended(PATIENCE):
             self.send(signal.SIGKILL)
-            self.ended(10)
-            raise AssertionError(f"no end within {timeout} s: {self._result()}")
+            self.ended(PATIENCE)
+            raise AssertionError(f"no end within {PATIENCE} s: {self._result()}")
         return self._result()
 
-    def until(self, condition: Callable[[], Any], timeout: float = 60) -> None:
+    def until(self, condition: Callable[[], Any]) -> None:
         """Waits until `condition()`; fails when the process ends before."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert not self.ended(), self._result()
-            assert time.monotonic() < deadline, "the condition never came"
-            time.sleep(0.01)
+
+        def came() -> bool:
+            # The end is looked at first: what the process did last still counts.
+            ended = self.ended()
+            found = bool(condition())
+            assert found or not ended, self._result()
+            return found
+
+        wait_until(came)
 
     def stdout(self) -> str:
         path = self._files[0]
@@ -147,14 +163,37 @@ class Process:
         return Result(self._status or 0, self.stdout(), error.read_text() if error.exists() else "")
 
 
+def observation_spec(shape: tuple[int, ...], dtype: str = "float32") -> ObservationSpec:
+    """Of one array: numbers, or an image where it has several dimensions."""
+    return ObservationSpec((Part("", dtype, tuple(shape), "array" if len(shape) > 1 else "numbers"),))
+
+
+def env_spec(shape: tuple[int, ...] = (4,), dtype: str = "float32", choices: tuple[int, ...] = (3,)) -> EnvSpec:
+    """One array that is observed, and discrete actions."""
+    return EnvSpec(observation_spec(shape, dtype), ActionSpec(choices))
+
+
+def as_rows(observations: Any) -> Any:
+    """One array a sample [N, ...] as the core has them: rows of bytes."""
+    return np.ascontiguousarray(observations).reshape(len(observations), -1).view(np.uint8)
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    """Waits until `condition()`; fails the test when it never comes."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not come within {PATIENCE} s"
+        time.sleep(0.01)
+
+
 def start(*arguments: str, cwd: Path | None = None, stdout: str | None = None) -> Process:
     """Starts a module with its flags, or "-c" with a script and its arguments, and returns."""
     return Process(tuple(map(str, arguments)), cwd, stdout)
 
 
-def run(*arguments: str, cwd: Path | None = None, timeout: float = 60) -> Result:
+def run(*arguments: str, cwd: Path | None = None) -> Result:
     """As `start`, and waits for the end."""
-    return start(*arguments, cwd=cwd).result(timeout)
+    return start(*arguments, cwd=cwd).result()
 
 
 def popen_cold(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -164,10 +203,19 @@ def popen_cold(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, env=_environment(), **pipes)
 
 
-def run_cold(*arguments: str, cwd: Path, timeout: float = 120) -> Result:
-    process = popen_cold(*arguments, cwd=cwd)
-    stdout, stderr = process.communicate(timeout=timeout)
-    return Result(process.returncode, stdout, stderr)
+def run_cold(*arguments: str, cwd: Path) -> Result:
+    return end_of(popen_cold(*arguments, cwd=cwd))
+
+
+def end_of(process: subprocess.Popen[str]) -> Result:
+    """Waits for the end of a process; kills it and fails the test when it does not come."""
+    try:
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        stdout, stderr = process.communicate()
+        raise AssertionError(f"no end within {PATIENCE} s: {stdout} {stderr}") from None
+    return Result(process.returncode, stdout or "", stderr or "")
 
 
 def read_lines(run_dir: Path) -> list[dict[str, Any]]:

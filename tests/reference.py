@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.distributions import Categorical, Distribution, Normal
 
+from a3c_fast.envs import ActionSpec, EnvSpec
 from a3c_fast.policy import ActorCritic
 
 MASK64 = 2**64 - 1
@@ -50,8 +52,40 @@ def gae(rewards: Any, done: Any, bootstraps: Any, values: Any, gamma: float, lam
     return result
 
 
+def normalized(advantages: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """The valid ones [N] brought to mean 0 and standard deviation 1; as they are where they do not deviate."""
+    keep = valid.bool()
+    some = advantages[keep].double()
+    if len(some) == 0 or bool((some == some[0]).all()):
+        return advantages
+    result = advantages.clone()
+    result[keep] = ((some - some.mean()) / (some.std(correction=0) + 1e-8)).to(advantages.dtype)
+    return result
+
+
+class Policy:
+    """What the outputs [N, num_outputs] of a policy mean: one of PyTorch's distributions for each component of an
+    action, independent of the others."""
+
+    def __init__(self, action: ActionSpec, outputs: torch.Tensor) -> None:
+        self.components: list[Distribution]
+        if action.is_continuous:
+            means, log_stds = outputs[:, : action.size], outputs[:, action.size :]
+            self.components = [Normal(means[:, i], log_stds[:, i].exp()) for i in range(action.size)]
+        else:
+            self.components = [Categorical(logits=logits) for logits in outputs.split(list(action.choices), dim=1)]
+
+    def log_prob(self, actions: torch.Tensor) -> torch.Tensor:
+        """Of actions [N, size]."""
+        return torch.stack([c.log_prob(actions[:, i]) for i, c in enumerate(self.components)]).sum(0)  # type: ignore[no-untyped-call]
+
+    def entropy(self) -> torch.Tensor:
+        return torch.stack([component.entropy() for component in self.components]).sum(0)  # type: ignore[no-untyped-call]
+
+
 def loss(
-    logits: torch.Tensor,
+    action: ActionSpec,
+    policy: torch.Tensor,
     values: torch.Tensor,
     actions: torch.Tensor,
     advantages: torch.Tensor,
@@ -59,22 +93,21 @@ def loss(
     valid: torch.Tensor,
     value_coef: float,
     entropy_coef: float,
-    acting_logits: torch.Tensor | None = None,
+    acting_policy: torch.Tensor | None = None,
     clip_coef: float = 0.0,
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """The loss of the paper, or PPO's with `acting_logits`, over the valid samples, differentiable, and its terms."""
+    """The loss of the paper, or PPO's with `acting_policy`, over the valid samples, differentiable, and its terms."""
     keep = valid.bool()
-    log_policy = logits[keep].log_softmax(-1)
-    chosen = log_policy.gather(1, actions[keep][:, None].long()).squeeze(1)
-    if acting_logits is None:
-        policy_loss = -(chosen * advantages[keep]).mean()
+    now = Policy(action, policy[keep])
+    log_prob = now.log_prob(actions[keep])
+    if acting_policy is None:
+        policy_loss = -(log_prob * advantages[keep]).mean()
     else:
-        acting = acting_logits[keep].log_softmax(-1).gather(1, actions[keep][:, None].long()).squeeze(1)
-        ratio = (chosen - acting.detach()).exp()
+        ratio = (log_prob - Policy(action, acting_policy[keep]).log_prob(actions[keep]).detach()).exp()
         clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
         policy_loss = -torch.minimum(ratio * advantages[keep], clipped * advantages[keep]).mean()
     value_loss = (target[keep] - values[keep]).pow(2).mean()
-    entropy = -(log_policy.exp() * log_policy).sum(-1).mean()
+    entropy = now.entropy().mean()
     terms = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item(), "entropy": entropy.item()}
     return policy_loss + value_coef * value_loss - entropy_coef * entropy, terms
 
@@ -131,11 +164,55 @@ class SplitMix64:
         return (self.next() >> 40) * 2.0**-24
 
 
-def sample(logits: Any, uniform: float) -> int:
+def choice(logits: Any, uniform: float) -> int:
     """The first action whose cumulative probability is beyond `uniform`."""
     weights = np.exp(np.asarray(logits, np.float64) - np.max(logits))
     beyond = np.cumsum(weights) > uniform * weights.sum()
     return int(np.argmax(beyond)) if beyond.any() else len(weights) - 1
+
+
+def normal(random: SplitMix64) -> float:
+    """A number of N(0, 1), of two uniform ones (Box and Muller 1958)."""
+    radius = math.sqrt(-2 * math.log(1 - random.uniform()))
+    return radius * math.cos(2 * math.pi * random.uniform())
+
+
+def sample(action: ActionSpec, outputs: Any, random: SplitMix64) -> list[float]:
+    """An action, component by component, from the outputs [num_outputs] of a policy."""
+    if action.is_continuous:
+        means, log_stds = outputs[: action.size], outputs[action.size :]
+        return [float(means[i]) + math.exp(log_stds[i]) * normal(random) for i in range(action.size)]
+    logits = np.split(outputs, np.cumsum(action.choices)[:-1])
+    return [float(choice(of_component, random.uniform())) for of_component in logits]
+
+
+def to_environment(action: ActionSpec, component: int, value: float) -> float:
+    """What an environment is given where the policy says `value`."""
+    if not action.is_continuous:
+        return value + action.first
+    low, high = action.low[component], action.high[component]
+    if math.isinf(low) or math.isinf(high):
+        return min(max(value, low), high)
+    return min(max((low + high) / 2 + (high - low) / 2 * value, low), high)
+
+
+class Moments:
+    """Mean and variance of all that was seen, from all of it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.seen: list[Any] = []
+
+    def mean(self) -> Any:
+        return np.mean(self.seen, axis=0) if self.seen else np.zeros(self.size)
+
+    def variance(self) -> Any:
+        return np.var(self.seen, axis=0) if len(self.seen) > 1 else np.ones(self.size)
+
+
+def scaled(x: Any, mean: Any, variance: Any) -> Any:
+    """Brought to mean 0 and deviation 1, within 10 of 0."""
+    return np.clip((x - mean) / np.sqrt(variance + 1e-8), -10, 10)
 
 
 def _mix(x: int) -> int:
@@ -151,13 +228,11 @@ GOLDEN = 0x9E3779B9
 
 @dataclass
 class FakeEnv:
-    """cpp/env/fake_env.h for one environment of a batch."""
+    """cpp/env/scripted/fake_env.h for one environment of a batch."""
 
     seed: int
     index: int
-    size: int
-    dtype: str
-    num_actions: int
+    spec: EnvSpec
     max_episode_steps: int = 40
     key: int = 0
     episode: int = 0
@@ -172,34 +247,58 @@ class FakeEnv:
         self.key = _mix(self.seed ^ _mix((self.index * GOLDEN + self.episode) & 0xFFFFFFFF))
         self.pending = 0
 
-    def observation(self) -> Any:
-        hashes = [_mix((self.key + j * GOLDEN) & 0xFFFFFFFF) for j in range(self.size)]
-        if self.dtype == "uint8":
-            return np.array([h >> 24 for h in hashes], np.uint8)
-        return np.array([(h >> 8) * 2.0**-23 - 1 for h in hashes], np.float32)
+    def fraction(self, i: int) -> int:
+        """24 bits of element i."""
+        return _mix((self.key + i * GOLDEN) & 0xFFFFFFFF) >> 8
 
-    def step(self, action: int) -> dict[str, Any]:
-        """reward, raw_reward, done, bootstraps, episode_ended."""
+    def observation(self) -> Any:
+        """The one part of the observation that there is."""
+        (part,) = self.spec.observation.parts
+        fractions = [self.fraction(i) for i in range(math.prod(part.shape))]
+        if part.dtype == "uint8":
+            return np.array([f >> 16 for f in fractions], np.uint8).reshape(part.shape)
+        return np.array([f * 2.0**-23 - 1 for f in fractions], np.float32).reshape(part.shape)
+
+    def payment(self, action: list[float]) -> float:
+        """The share of components that are the paid ones, or 1 less the mean squared distance to them."""
+        spec = self.spec.action
+        paid = 0.0
+        for i, value in enumerate(action):
+            if spec.is_continuous:
+                paid += 1 - (to_environment(spec, i, value) - (self.fraction(i) * 2.0**-23 - 1)) ** 2
+            else:
+                paid += value == (self.fraction(i) * spec.choices[i]) >> 24
+        return paid / len(action)
+
+    def step(self, action: list[float]) -> dict[str, Any]:
+        """reward, raw_reward, done, bootstraps, episode_ended, valid, starts."""
         if self.pending:
-            if self.pending == 2:
+            starts = int(self.pending == 2)
+            if starts:
                 self.step_count = 0
             self.reset()
-            return {"reward": 0.0, "raw_reward": 0.0, "done": 0, "bootstraps": 1, "episode_ended": 0}
-        paid = ((_mix(self.key) >> 8) * self.num_actions) >> 24
-        raw = 1.0 + (self.key & 3) if action == paid else 0.0
+            nothing = {"reward": 0.0, "raw_reward": 0.0, "done": 0, "bootstraps": 1, "episode_ended": 0}
+            return {**nothing, "valid": 0, "starts": starts}
+        reward = self.payment(action)
+        raw = reward * (1 + (self.key & 3))
         self.step_count += 1
-        self.key = _mix((self.key + action + 1) & 0xFFFFFFFF)
+        chosen = 1
+        if not self.spec.action.is_continuous:
+            chosen += sum((i + 1) * int(value) for i, value in enumerate(action))
+        self.key = _mix((self.key + chosen) & 0xFFFFFFFF)
         event = _mix(self.key ^ GOLDEN) % 64
         terminated, life, truncated = event == 0, event == 1, self.step_count >= self.max_episode_steps
         done = terminated or life or truncated
         ended = terminated or truncated
         self.pending = (2 if ended else 1) if done else 0
         return {
-            "reward": min(raw, 1.0),
+            "reward": reward,
             "raw_reward": raw,
             "done": int(done),
             "bootstraps": int(not done or (truncated and not terminated)),
             "episode_ended": int(ended),
+            "valid": 1,
+            "starts": 0,
         }
 
 
@@ -212,6 +311,8 @@ class Settings:
     update_epochs: int = 1
     clip_coef: float = 0.1
     normalize_advantages: bool = False
+    normalize_observations: bool = False
+    normalize_rewards: bool = False
     gamma: float = 0.99
     gae_lambda: float = 1.0
     entropy_coef: float = 0.01
@@ -228,22 +329,53 @@ class Settings:
 
 
 class A3C:
-    """One worker of A3C in PyTorch and Python, over scripted environments."""
+    """One worker of A3C in PyTorch and Python, over scripted environments. `model` is given what it is to see."""
 
-    def __init__(self, model: ActorCritic, envs: list[FakeEnv], shape: tuple[int, ...], settings: Settings) -> None:
-        self.model, self.envs, self.shape, self.settings = model, envs, shape, settings
+    def __init__(self, model: ActorCritic, envs: list[FakeEnv], settings: Settings) -> None:
+        self.model, self.envs, self.settings = model, envs, settings
+        self.action = envs[0].spec.action
         self.random = SplitMix64.of_worker(settings.seed, 0)
         self.theta = torch.nn.utils.parameters_to_vector(model.parameters()).detach().double().numpy()
         self.steps = self.updates = 0
         self.returns: list[float] = []
         self.running = np.zeros(len(envs))
-        self.previous_done = self.previous_ended = np.zeros(len(envs), bool)
         self.starts = torch.ones(len(envs), dtype=torch.bool)
         self.state = model.initial_state(len(envs))
-        self.observations = self._observe()
+        self.observation_moments, self.return_moments = Moments(envs[0].spec.observation.num_features), Moments(1)
+        self._take_moments()
+        self.discounted = np.zeros(len(envs))
+        self.observations = self._observe([0] * len(envs))
 
-    def _observe(self) -> torch.Tensor:
-        return torch.from_numpy(np.stack([env.observation().reshape(self.shape) for env in self.envs]))
+    def _observe(self, done: list[int]) -> Any:
+        """What all environments show. What follows an end is nothing that the agent acts on, and not counted."""
+        observations = np.stack([env.observation() for env in self.envs])
+        if self.settings.normalize_observations:
+            self.observation_moments.seen += [
+                x.astype(np.float64) for x, d in zip(observations, done, strict=True) if not d
+            ]
+        return observations
+
+    def _take_moments(self) -> None:
+        """Those of now, with which the next rollout goes on to its end."""
+        self.mean, self.variance = self.observation_moments.mean(), self.observation_moments.variance()
+        self.return_variance = self.return_moments.variance()
+
+    def _shown(self) -> torch.Tensor:
+        """The observations as the network sees them."""
+        if not self.settings.normalize_observations:
+            return torch.from_numpy(self.observations)
+        return torch.from_numpy(scaled(self.observations, self.mean, self.variance).astype(np.float32))
+
+    def _reward(self, env: int, result: dict[str, Any]) -> float:
+        """What is learned from."""
+        reward = float(result["reward"])
+        if not self.settings.normalize_rewards or not result["valid"]:
+            return reward
+        self.discounted[env] = self.settings.gamma * self.discounted[env] + reward
+        self.return_moments.seen.append([self.discounted[env]])
+        if result["done"]:
+            self.discounted[env] = 0
+        return float(np.clip(reward / np.sqrt(self.return_variance[0] + 1e-8), -10, 10))
 
     def run(self, until: int) -> None:
         while self.steps < until:
@@ -257,33 +389,34 @@ class A3C:
         for _ in range(s.t_max):
             with torch.no_grad():
                 state = state.masked_fill(self.starts[:, None], 0)
-                logits, value, state = self.model.step(self.observations, state)
+                outputs, value, state = self.model.step(self._shown(), state)
             starts.append(self.starts)
-            chosen = [sample(logits[i].numpy(), self.random.uniform()) for i in range(k)]
+            chosen = [sample(self.action, outputs[i].numpy(), self.random) for i in range(k)]
             results = [env.step(action) for env, action in zip(self.envs, chosen, strict=True)]
-            seen.append(self.observations)
-            acting.append(logits)
+            seen.append(self._shown())
+            acting.append(outputs)
             values.append(value.double().numpy())
             actions.append(chosen)
             steps.append(results)
-            valid.append(~self.previous_done)
-            self.previous_done = np.array([result["done"] for result in results], bool)
-            self.starts = torch.from_numpy(self.previous_ended)  # a reset step leads to the first of an episode
-            self.previous_ended = np.array([result["episode_ended"] for result in results], bool)
+            valid.append([bool(result["valid"]) for result in results])
+            self.starts = torch.tensor([bool(result["starts"]) for result in results])
             for i, result in enumerate(results):
+                result["learned_from"] = self._reward(i, result)
                 self.running[i] += result["raw_reward"]
                 if result["episode_ended"]:
                     self.returns.append(float(self.running[i]))
                     self.running[i] = 0
-            self.observations = self._observe()
+            self.observations = self._observe([result["done"] for result in results])
         with torch.no_grad():
             self.state = state.masked_fill(self.starts[:, None], 0)
-            values.append(self.model.step(self.observations, self.state)[1].double().numpy())
+            values.append(self.model.step(self._shown(), self.state)[1].double().numpy())
+
+        self._take_moments()
 
         def column(name: str) -> Any:
             return np.array([[result[name] for result in row] for row in steps], np.float64)
 
-        table = (column("reward"), column("done"), column("bootstraps"), np.array(values), s.gamma)
+        table = (column("learned_from"), column("done"), column("bootstraps"), np.array(values), s.gamma)
         if s.gae_lambda == 1:
             target = returns(*table)
             advantages = target - np.array(values)[:-1]
@@ -301,14 +434,13 @@ class A3C:
             "observations": torch.stack(seen).flatten(0, 1),
             "starts": torch.stack(starts).flatten(),
             "acting": torch.stack(acting).flatten(0, 1),
-            "actions": torch.tensor(actions).flatten(),
+            "actions": torch.tensor(actions).flatten(0, 1),
             "advantages": torch.from_numpy(advantages).float().flatten(),
             "target": torch.from_numpy(target).float().flatten(),
             "mask": torch.from_numpy(mask).flatten(),
         }
-        if s.normalize_advantages and mask.any():
-            some = flat["advantages"][flat["mask"]]
-            flat["advantages"] = (flat["advantages"] - some.mean()) / (some.std(correction=0) + 1e-8)
+        if s.normalize_advantages:
+            flat["advantages"] = normalized(flat["advantages"], flat["mask"])
         size = s.t_max * s.envs_per_update
         order: list[int] = []
         for epoch, first in [(e, f) for e in range(s.update_epochs) for f in range(0, s.t_max * k, size)]:
@@ -321,11 +453,12 @@ class A3C:
             again = epoch > 0
             at = self.theta if again else acted
             torch.nn.utils.vector_to_parameters(torch.from_numpy(at).float(), self.model.parameters())
-            logits, value = self._unroll(
+            outputs, value = self._unroll(
                 part["observations"], part["starts"], first_state[[i % k for i in samples[: s.envs_per_update]]]
             )
             total, _ = loss(
-                logits,
+                self.action,
+                outputs,
                 value,
                 part["actions"],
                 part["advantages"],
@@ -342,7 +475,7 @@ class A3C:
             gradient *= clip_scale(gradient, s.max_grad_norm)
             warm = 1.0
             if s.learning_rate_warmup:
-                warm = min(1.0, self.updates * size / s.update_epochs / s.learning_rate_warmup)
+                warm = min(1.0, (self.updates + 1) * size / s.update_epochs / s.learning_rate_warmup)
             self.theta = s.optimizer.push(self.theta, gradient, lr * warm)
             self.updates += 1
         self.steps += int(mask.sum())
@@ -364,13 +497,13 @@ class A3C:
         return items
 
     def _unroll(self, observations: Any, starts: Any, state: Any) -> tuple[Any, Any]:
-        """Logits and values of sequences [T * B], one step after the other, differentiable."""
-        logits, values = [], []
+        """Outputs and values of sequences [T * B], one step after the other, differentiable."""
+        outputs, values = [], []
         for now, begins in zip(observations.split(len(state)), starts.split(len(state)), strict=True):
             output, value, state = self.model.step(now, state.masked_fill(begins[:, None], 0))
-            logits.append(output)
+            outputs.append(output)
             values.append(value)
-        return torch.cat(logits), torch.cat(values)
+        return torch.cat(outputs), torch.cat(values)
 
     def parameters(self) -> dict[str, Any]:
         """By name, as `Trainer.state_dict` has them."""

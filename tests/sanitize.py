@@ -84,7 +84,6 @@ def main() -> int:
             "-DCMAKE_BUILD_TYPE=Sanitize",
             f"-DA3C_SANITIZE={sanitizer}",
             "-DCMAKE_CXX_FLAGS=-D_GLIBCXX_ASSERTIONS",  # indices of vectors
-            "-DA3C_TEST_TIMEOUT=600",
         )
         command = [*without_randomized_addresses(), *ctest(directory)]
     except BuildError as error:

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
+from a3c_fast import Config
+from a3c_fast.core_config import kernels_of
+from a3c_fast.envs import spec_of
+
 ROOT = Path(__file__).parents[1]
+CARTPOLE = Config(env_id="CartPole-v1")
 
 
 def run(program: str, *flags: str) -> dict[str, Any]:
@@ -28,18 +33,32 @@ def test_throughput() -> None:
     rounds = result["rounds"]
     assert len(rounds["ceiling"]) == len(rounds["training"]) == 3
     assert result["ratio"] == sorted(rounds["ratio"])[1]
-    assert 0 < result["ratio"] < 1.5
+    assert rounds["ratio"] == [a / b for a, b in zip(rounds["training"], rounds["ceiling"], strict=True)]
+    assert result["ratio"] > 0
 
 
 def test_the_stages_are_the_whole_time() -> None:
-    result = run("stages", "--env-id", "CartPole-v1", "--num-workers", "1", "--seconds", "1")
-    assert {"pull", "autograd_forward", "wait_for_environment", "push"} <= set(result["microseconds_per_step"])
-    assert result["sum_of_stages"] == pytest.approx(result["workers_per_step_rate"], rel=0.25)
+    result = run("stages", "--env-id", "CartPole-v1", "--num-workers", "1", "--seconds", "5")
+    isa = kernels_of(CARTPOLE, spec_of(CARTPOLE))
+    forward = "autograd_forward" if isa == "libtorch" else "dense_forward"
+    assert {"pull", forward, "wait_for_environment", "push"} <= set(result["microseconds_per_step"])
+    # What is missing is the start and the end of the workers, which take their time on a busy machine.
+    whole = result["workers_per_step_rate"]
+    assert 0.5 * whole < result["sum_of_stages"] < 1.001 * whole
+
+
+def test_kernels() -> None:
+    flags = ("--env-id", "Pendulum-v1", "--hidden-sizes", "8", "--batches", "3", "--rounds", "3", "--seconds", "0.01")
+    forward, update = run("kernels", *flags)["microseconds_per_sample"]
+    assert (forward["pass"], update["pass"]) == ("forward", "update")
+    for one in (forward, update):
+        assert one["kernels"] == pytest.approx(1e6 / sorted(one["rounds"]["kernels"])[1])
+        assert one["ratio"] > 0
 
 
 def test_time_to_score() -> None:
     flags = ("--env-id", "CartPole-v1", "--num-workers", "1", "--target", "60", "--eval-every", "20000")
-    result = run("time_to_score", *flags, "--eval-margin", "20", "--episodes", "10", "--most-minutes", "1")
+    result = run("time_to_score", *flags, "--eval-margin", "20", "--episodes", "10", "--most-minutes", "1000")
     (only,) = result["runs"]
     assert result["num_reached"] == 1
     assert only["reached"]

@@ -8,11 +8,14 @@ import json
 import os
 import pty
 import re
+import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import (
+    EVALUATE,
     EXTRA_METRICS_KEYS,
     FAKE,
     METRICS_KEYS,
@@ -32,23 +35,25 @@ from a3c_fast.config import Config
 REFUSALS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--env-id", "Pogn-v5"), ("env_id", "'Pogn-v5'", "Pong-v5")),
     (("--env-id", ""), ("env_id", "''")),
-    (("--env-id=Pendulum-v1",), ("env_id", "'Pendulum-v1'", "Discrete")),
-    (("--env-id", "Ant-v5"), ("env_id", "'Ant-v5'", "Atari and classic control")),
-    (("--env-id", "Catch-v0"), ("env_id", "'Catch-v0'", "Atari and classic control")),
-    (("--env-id", "HalfCheetah-v4"), ("env_id", "'HalfCheetah-v4'", "Atari and classic control")),
+    (("--env-id=Chess-v1",), ("env_id", "'Chess-v1'", "2 players")),
+    (("--env-id", "SparrowMahjong-v1"), ("env_id", "'SparrowMahjong-v1'", "3 players")),
+    (("--env-id", "Sudoku-v0"), ("env_id", "'Sudoku-v0'", "puzzles")),
+    (("--env-id", "HalfCheetah-v4", "--model", "paper"), ("model", "'paper'", "use mlp")),
+    (("--env-id", "CartPole-v1", "--separate-value", "--lstm-size", "8"), ("separate_value", "LSTM")),
     (("--learning-rate", "-1"), ("learning_rate", "-1", "above 0")),
     (("--learning-rate", "0"), ("learning_rate", "0", "above 0")),
     (("--learning-rate", "nan"), ("learning_rate", "nan", "above 0")),
     (("--learning-rate", "inf"), ("learning_rate", "inf", "at most 1000")),
-    (("--learning-rate", "abc"), ("learning-rate", "'abc'", "float")),
-    (("--learning_rate", "abc"), ("learning-rate", "'abc'", "float")),
+    (("--learning-rate", "abc"), ("learning_rate", "'abc'", "above 0")),
+    (("--learning_rate", "abc"), ("learning_rate", "'abc'", "above 0")),
     (("--num-workers", "-3"), ("num_workers", "-3", "from 0 to 4096")),
     (("--t-max", "0"), ("t_max", "0", "from 1 to")),
-    (("--t-max", "2.5"), ("t-max", "'2.5'")),
-    (("--total-steps", "1e6"), ("total-steps", "'1e6'")),
+    (("--t-max", "2.5"), ("t_max", "2.5", "whole number")),
+    (("--total-steps", "1e-6"), ("total_steps", "1e-6", "whole number")),
     (("--total-steps",), ("total-steps",)),
-    (("--model", "x"), ("--model", "'x'", "paper", "nature", "mlp")),
-    (("--precision", "fp16"), ("--precision", "'fp16'", "fp32")),
+    (("--model", "x"), ("model", "'x'", "paper", "nature", "mlp")),
+    (("--model", "Paper"), ("model", "'Paper'", "did you mean paper?")),
+    (("--precision", "fp16"), ("precision", "'fp16'", "fp32")),
     (
         ("--env-id", "CartPole-v1", "--precision", "bf16"),
         ("precision", "'bf16'", "only paper and nature", "auto or fp32"),
@@ -57,8 +62,34 @@ REFUSALS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--envs-per-worker", "8", "--envs-per-update", "3"), ("envs_per_update", "3", "envs_per_worker, which is 8")),
     (("--hidden-sizes", "64", "0"), ("hidden_sizes", "(64, 0)", "1 to 65536")),
     (("--keep-checkpoints", "1"), ("keep_checkpoints", "1", "from 2")),
-    (("--bogus-flag", "3"), ("--bogus-flag",)),
+    (("--bogus-flag", "3"), ("--bogus-flag", "--help")),
     (("positional",), ("positional",)),
+    (("CartPole-v1",), ("'CartPole-v1'", "--env-id CartPole-v1")),
+    *(
+        ((flag, "1"), (flag.partition("=")[0], f"did you mean {meant}?"))
+        for flag, meant in {
+            "--lr": "--learning-rate",
+            "--LR": "--learning-rate",
+            "--lr=3": "--learning-rate",
+            "--learning-rat": "--learning-rate",
+            "--steps": "--total-steps",
+            "--timesteps": "--total-steps",
+            "--num-envs": "--envs-per-worker",
+            "--n_envs": "--envs-per-worker",
+            "--env": "--env-id",
+            "--game": "--env-id",
+            "--workers": "--num-workers",
+            "--output": "--run-dir",
+            "--logdir": "--run-dir",
+            "--num-workerz": "--num-workers",
+            "--totalsteps": "--total-steps",
+            "--epochs": "--update-epochs",
+        }.items()
+    ),
+    (("--env-id", "PongNoFrameskip-v4"), ("env_id", "'PongNoFrameskip-v4'", "did you mean Pong-v5?")),
+    (("--env-id", "ALE/Pong-v5"), ("env_id", "'ALE/Pong-v5'", "did you mean Pong-v5?")),
+    (("--run-dir", ""), ("run_dir", "''", "path of a directory")),
+    (("--run-dir=",), ("run_dir", "''", "path of a directory")),
     (("--env-id", "CartPole-v1", "--stack-num", "4"), ("stack_num", "4", "CartPole-v1 is no Atari game")),
     (("--env-id", "CartPole-v1", "--frame-skip", "4"), ("frame_skip", "4", "CartPole-v1 is no Atari game")),
     (("--env-id", "CartPole-v1", "--sticky-probability", "0.25"), ("sticky_probability", "0.25", "CartPole-v1")),
@@ -66,7 +97,7 @@ REFUSALS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("--env-id", "CartPole-v1", "--model", "paper"), ("model", "'paper'", "CartPole-v1", "mlp")),
     (("--env-id", "CartPole-v1", "--model", "nature"), ("model", "'nature'", "CartPole-v1", "mlp")),
     (("--resume",), ("resume", "True", "run_dir")),
-    (("--resume", "--run-dir", "missing"), ("missing", "no run to go on with")),
+    (("--resume", "--run-dir", "missing", "--t-max", "0"), ("t_max", "0")),
     (("--env-id", FAKE, "--run-dir", "/dev/null/below"), ("run_dir", "'/dev/null/below'", "Not a directory")),
     (("--env-id", FAKE, "--run-dir", "/dev/null"), ("run_dir", "'/dev/null'")),
     (("--env-id", FAKE, "--run-dir", "/proc/none"), ("run_dir", "'/proc/none'")),
@@ -90,7 +121,7 @@ def test_a_bad_setting_is_one_sentence_and_nothing_begins(
 
 def test_a_narrow_terminal_does_not_break_the_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
-    refused(run_cold(TRAIN, "--model", "unbelievable", cwd=tmp_path), "--model", "'unbelievable'", "paper")
+    refused(run_cold(TRAIN, "--total-steps", cwd=tmp_path), "--total-steps", "Expected 1 value")
 
 
 def test_help_names_every_field(tmp_path: Path) -> None:
@@ -169,7 +200,7 @@ def test_a_run_without_a_directory_makes_one_of_its_own(tmp_path: Path) -> None:
     result = run(TRAIN, "--env-id", FAKE, "--total-steps", "20000", cwd=tmp_path)
     assert (result.status, result.stderr) == (0, "")
     (run_dir,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"a3c_fast-Fake-v0-\d{8}-\d{6}", run_dir.name)
+    assert re.fullmatch(r"a3c_fast-Fake-v0-\d{8}-\d{6}-[0-9a-f]{6}", run_dir.name)
     lines = check_run_dir(run_dir, result)
     assert f"saved in runs/{run_dir.name}" in result.stdout
     assert lines[-1]["updates"] > 0
@@ -190,11 +221,15 @@ def test_flags_may_have_underscores_and_equals_signs(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "r")[-1]["learning_rate"] == config["learning_rate"]
 
 
+# A run that its minutes end, in rollouts of a single step: there are some of them however slow the machine is.
+_SMALL = ("--num-workers", "1", "--envs-per-worker", "1", "--envs-per-update", "1", "--t-max", "1")
+THREE_SECONDS = ("--env-id", FAKE, *_SMALL, "--max-minutes", "0.05", "--total-steps", "1000000000000")
+
+
 def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
     terminal, other_end = pty.openpty()
     os.set_blocking(terminal, False)
-    flags = ("--env-id", FAKE, "--max-minutes", "0.02", "--total-steps", "1000000000", "--run-dir", "r")
-    process = start(TRAIN, *flags, cwd=tmp_path, stdout=os.ttyname(other_end))
+    process = start(TRAIN, *THREE_SECONDS, "--run-dir", "r", cwd=tmp_path, stdout=os.ttyname(other_end))
     shown = b""
     ended = False
     while not ended:
@@ -207,25 +242,24 @@ def test_a_terminal_sees_the_progress(tmp_path: Path) -> None:
     assert (result.status, result.stderr) == (0, "")
     assert b"steps/s" in shown
     assert b"done: " in shown
-    assert read_lines(tmp_path / "r")[-1]["wall_seconds"] == pytest.approx(1.2, abs=1)
+    assert read_lines(tmp_path / "r")[-1]["wall_seconds"] >= 3
 
 
 def test_max_minutes_ends_the_run(tmp_path: Path) -> None:
-    flags = ("--env-id", "CartPole-v1", "--max-minutes", "0.01", "--total-steps", "1000000000")
-    result = run(TRAIN, *flags, "--run-dir", "r", cwd=tmp_path)
+    result = run(TRAIN, *THREE_SECONDS, "--run-dir", "r", cwd=tmp_path)
     assert (result.status, result.stderr) == (0, "")
     last = check_run_dir(tmp_path / "r", result)[-1]
-    assert 0.6 <= last["wall_seconds"] < 5
-    assert 0 < last["step"] < 1_000_000_000
+    assert last["wall_seconds"] >= 3
+    assert 0 < last["step"] < 10**12
 
 
 def test_stop_at_return_ends_the_run(tmp_path: Path) -> None:
-    flags = ("--env-id", FAKE, "--stop-at-return", "20", "--total-steps", "1000000000", "--max-minutes", "1")
+    flags = ("--env-id", FAKE, "--stop-at-return", "20", "--total-steps", "1000000000000")
     result = run(TRAIN, *flags, "--run-dir", "r", cwd=tmp_path)
     assert (result.status, result.stderr) == (0, "")
     last = read_lines(tmp_path / "r")[-1]
     assert last["episodes"] >= 100
-    assert last["wall_seconds"] < 30
+    assert last["step"] < 10**12
 
 
 # Resuming ------------------------------------------------------------------------------------------------------------
@@ -255,7 +289,7 @@ def snapshot(run_dir: Path) -> dict[str, bytes]:
 
 def test_a_directory_with_a_run_is_not_overwritten(copy: Path) -> None:
     before = snapshot(copy)
-    refused(run(TRAIN, "--env-id", "CartPole-v1", "--run-dir", str(copy)), "run_dir", f"'{copy}'", "pass resume")
+    refused(run(TRAIN, "--env-id", "CartPole-v1", "--run-dir", str(copy)), "run_dir", f"'{copy}'", "--resume")
     assert snapshot(copy) == before
     for path in (copy / "checkpoints").iterdir():  # a run that was killed before its first checkpoint
         path.unlink()
@@ -263,12 +297,12 @@ def test_a_directory_with_a_run_is_not_overwritten(copy: Path) -> None:
 
 
 def test_resuming_a_finished_run_changes_nothing(copy: Path) -> None:
-    before, state = read_lines(copy), snapshot(copy / "checkpoints")
+    before = snapshot(copy)
     result = run(TRAIN, "--resume", "--run-dir", str(copy))
     assert (result.status, result.stderr) == (0, "")
-    assert read_lines(copy) == before
-    assert snapshot(copy / "checkpoints") == state
-    assert "from step 20," in result.stdout
+    assert snapshot(copy) == before
+    assert "has its 20,000 steps: it is at step 20," in result.stdout
+    assert f"--run-dir {copy} --resume --total-steps 40" in result.stdout
 
 
 def test_a_resumed_run_keeps_its_settings_and_goes_on(copy: Path) -> None:
@@ -288,12 +322,13 @@ def test_a_resumed_run_keeps_its_settings_and_goes_on(copy: Path) -> None:
 
 def test_the_schedule_goes_on_where_it_was(tmp_path: Path) -> None:
     flags = ("--env-id", FAKE, "--num-workers", "1", "--run-dir", "r", "--log-every-seconds", "0.01")
-    first = run(TRAIN, *flags, "--total-steps", "1000000000", "--max-minutes", "0.01", cwd=tmp_path)
-    assert first.status == 0, first
+    first = start(TRAIN, *flags, "--total-steps", "1000000000", cwd=tmp_path)
+    first.until(lambda: len(read_lines(tmp_path / "r")) >= 2)
+    first.send(signal.SIGINT)
+    assert first.result().status == 130
     step = read_lines(tmp_path / "r")[-1]["step"]
     total = 4 * step
-    more = ("--total-steps", str(total), "--max-minutes", "0")
-    second = run(TRAIN, "--resume", "--run-dir", "r", *more, cwd=tmp_path)
+    second = run(TRAIN, "--resume", "--run-dir", "r", "--total-steps", str(total), cwd=tmp_path)
     assert second.status == 0, second
     lines = read_lines(tmp_path / "r")
     assert_strictly_growing(lines)
@@ -337,14 +372,15 @@ def test_a_damaged_newest_checkpoint_is_warned_of_and_an_older_one_taken(copy: P
     after = read_lines(copy)
     assert 22000 <= after[-1]["step"] < 23000
     again = run(TRAIN, "--resume", "--run-dir", str(copy), "--total-steps", "22000")
-    assert f"from step {after[-1]['step']:,} " in again.stdout, again
+    assert f"is at step {after[-1]['step']:,}" in again.stdout, again
 
 
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
         (("--model", "nature"), ("model", "'nature'")),
-        (("--hidden-sizes", "32", "32"), ("hidden_sizes", "32", "[64, 64]")),
+        (("--hidden-sizes", "32", "32"), ("hidden_sizes", "32", "(64, 64)")),
+        (("--total-steps", "1000"), ("total_steps", "1000", "is at step")),
         (("--env-id", "Acrobot-v1"), ("env_id", "'Acrobot-v1'", "'CartPole-v1'")),
         (("--env-id", "Pong-v5"), ("env_id", "'Pong-v5'", "'CartPole-v1'")),
         (("--optimizer", "rmsprop"), ("optimizer", "'rmsprop'", "'adam'")),
@@ -361,18 +397,117 @@ def test_another_network_does_not_go_on_with_it(copy: Path, flags: tuple[str, ..
     assert after == before
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '"x"', '{"env_id": 3}', '{"env_id": ["Pong-v5"]}', '{"wrokers": 1}', '{"seed": null}']
-)
-def test_a_damaged_config_is_one_sentence(copy: Path, text: str) -> None:
-    (copy / "config.json").write_text(text)
-    refused(run(TRAIN, "--resume", "--run-dir", str(copy)))
+DAMAGED = ["", "{", "[]", "3", '"x"', '{"env_id": 3}', '{"env_id": ["Pong-v5"]}', '{"wrokers": 1}', '{"seed": null}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_where_the_settings_are_damaged_those_of_the_checkpoint_are_taken(copy: Path, text: str) -> None:
+    (copy / "config.json").write_text(text, encoding="utf-8")
+    result = run(TRAIN, "--resume", "--run-dir", str(copy), "--total-steps", "21000")
+    assert result.status == 0, result
+    assert result.stderr.startswith(f"warning: {copy / 'config.json'} is not as it was written")
+    assert len(result.stderr.splitlines()) == 1
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    assert (config["t_max"], config["learning_rate"], config["total_steps"]) == (16, 0.001, 21000)
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_damaged_settings_without_a_checkpoint_are_one_sentence(copy: Path, text: str) -> None:
+    for path in (copy / "checkpoints").iterdir():
+        path.unlink()
+    (copy / "config.json").write_text(text, encoding="utf-8")
+    before = snapshot(copy)
+    refused(run(TRAIN, "--resume", "--run-dir", str(copy)), "config.json")
+    assert snapshot(copy) == before
+
+
+def test_where_the_settings_are_missing_those_of_the_checkpoint_are_taken(copy: Path) -> None:
+    (copy / "config.json").unlink()
+    result = run(TRAIN, "--resume", "--run-dir", str(copy), "--total-steps", "21000")
+    assert (result.status, result.stderr) == (0, "")
+    assert json.loads((copy / "config.json").read_text(encoding="utf-8"))["t_max"] == 16
+
+
+# Start or go on ------------------------------------------------------------------------------------------------------
+
+
+def test_one_command_starts_and_goes_on_and_says_which(tmp_path: Path) -> None:
+    command = (TRAIN, "--env-id", FAKE, "--run-dir", "r", "--resume", "--num-workers", "1", "--t-max", "9")
+    began = run(*command, "--total-steps", "2e3", cwd=tmp_path)
+    assert (began.status, began.stderr) == (0, "")
+    assert began.stdout.startswith(f"{FAKE} starts in r: ")
+    step = read_lines(tmp_path / "r")[-1]["step"]
+    went_on = run(*command, "--total-steps", "1e4", cwd=tmp_path)
+    assert (went_on.status, went_on.stderr) == (0, "")
+    assert went_on.stdout.startswith(f"{FAKE} goes on from step {step:,} in r: ")
+    before = snapshot(tmp_path / "r")
+    again = run(*command, "--total-steps", "1e4", cwd=tmp_path)
+    assert (again.status, again.stderr) == (0, "")
+    assert again.stdout.startswith("the run in r has its 10,000 steps: it is at step 10,")
+    assert snapshot(tmp_path / "r") == before
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    command = (TRAIN, "--env-id", FAKE, "--run-dir", "r", "--resume", "--log-every-seconds", "0.1")
+    command = (*command, "--checkpoint-every-seconds", "1e6")
+    first = start(*command, "--total-steps", "1e12", "--seed", "7", cwd=tmp_path)
+    first.until(lambda: len(read_lines(tmp_path / "r")) >= 2)
+    first.send(9)
+    assert first.result().status == -9
+    refused(run(TRAIN, "--env-id", FAKE, "--run-dir", "r", cwd=tmp_path), "run_dir", "'r'", "--resume")
+    again = run(*command, "--total-steps", "5000", cwd=tmp_path)
+    assert (again.status, again.stderr) == (0, "")
+    assert again.stdout.startswith(f"{FAKE} begins again in r, since the run there had no checkpoint yet: ")
+    assert json.loads((tmp_path / "r/config.json").read_text(encoding="utf-8"))["seed"] == 7  # the run's own settings
+
+
+def test_the_printed_commands_go_on_and_evaluate(tmp_path: Path) -> None:
+    run_dir = tmp_path / "a run's"
+    flags = ("--env-id", "CartPole-v1", "--num-workers", "1", "--total-steps", "2000")
+    result = run(TRAIN, *flags, "--run-dir", str(run_dir), cwd=tmp_path)
+    commands = [shlex.split(line.partition(":")[2]) for line in result.stdout.splitlines()[-2:]]
+    assert [command[:3] for command in commands] == [["python", "-m", TRAIN], ["python", "-m", EVALUATE]]
+    goes_on, evaluates = (run(*command[2:], cwd=tmp_path) for command in commands)
+    assert (goes_on.status, goes_on.stderr, evaluates.status, evaluates.stderr) == (0, "", 0, "")
+    assert "goes on from step 2," in goes_on.stdout
+
+
+def test_a_run_whose_minutes_are_over_says_so_and_how_to_go_on(tmp_path: Path) -> None:
+    assert run(TRAIN, *THREE_SECONDS, "--run-dir", "r", cwd=tmp_path).status == 0
+    before = snapshot(tmp_path / "r")
+    for more in ((), ("--max-minutes", "5e-2")):
+        again = run(TRAIN, "--resume", "--run-dir", "r", *more, cwd=tmp_path)
+        assert (again.status, again.stderr) == (0, "")
+        assert again.stdout.startswith("the run in r has its 0.05 minutes: it is at step ")
+        further = re.search(r"--run-dir r --resume --max-minutes ([0-9.]+)", again.stdout)
+        assert further is not None, again
+        assert float(further[1]) >= 0.1  # twice as many
+    refused(run(TRAIN, "--resume", "--run-dir", "r", "--max-minutes", "0.005", cwd=tmp_path), "max_minutes", "beyond")
+    assert snapshot(tmp_path / "r") == before
+
+
+def test_runs_that_begin_together_have_directories_of_their_own(tmp_path: Path) -> None:
+    processes = [start(TRAIN, "--env-id", FAKE, "--total-steps", "1000", cwd=tmp_path) for _ in range(4)]
+    assert [process.result().status for process in processes] == [0] * 4
+    assert len(list((tmp_path / "runs").iterdir())) == 4
+
+
+def test_the_kernels_named_in_the_environment_are_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for env_id in ("Pong-v5", "CartPole-v1"):
+        monkeypatch.setenv("A3C_FAST_ISA", "sse")
+        refused(run_cold(TRAIN, "--env-id", env_id, cwd=tmp_path), "A3C_FAST_ISA is 'sse', but", "avx2", "libtorch")
+        monkeypatch.setenv("A3C_FAST_ISA", "")
+        flags = ("--env-id", env_id, "--total-steps", "100", "--num-workers", "1", "--envs-per-worker", "1")
+        assert run_cold(TRAIN, *flags, "--run-dir", f"r-{env_id}", cwd=tmp_path).status == 0
+    monkeypatch.setenv("A3C_FAST_ISA", "avx2")
+    sentence = "A3C_FAST_ISA is 'avx2', but avx2 computes in fp32 and not in bf16"
+    refused(run_cold(TRAIN, "--env-id", "Pong-v5", "--precision", "bf16", cwd=tmp_path), sentence)
 
 
 def test_two_processes_do_not_train_in_one_directory(tmp_path: Path) -> None:
     flags = ("--env-id", FAKE, "--total-steps", "1000000000", "--run-dir", "r", "--checkpoint-every-seconds", "0.1")
     first = start(TRAIN, *flags, cwd=tmp_path)
-    first.until(lambda: list(tmp_path.glob("r/checkpoints/*.json")))
+    first.until(lambda: list(tmp_path.glob("r/checkpoints/*.safetensors")))
     refused(run(TRAIN, "--resume", "--run-dir", "r", cwd=tmp_path), "run_dir", "'r'", "another process")
     first.send(15)
     assert first.result().status == 143

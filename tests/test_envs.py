@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import FAKE, FAKE_IMAGE
+from helpers import FAKE, FAKE_CONTINUOUS, FAKE_IMAGE, FAKE_MULTI
 from hypothesis import given
 from hypothesis import strategies as st
 
 from a3c_fast import Config, Trainer, envs
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast.envs import envpool
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluate import load_policy
 
@@ -26,41 +28,44 @@ PONG = Config(env_id="Pong-v5")
 
 
 @pytest.mark.parametrize(
-    ("env_id", "family"),
-    [("Pong-v5", "atari"), ("CartPole-v1", "classic_control"), (FAKE, "fake"), (FAKE_IMAGE, "fake")],
+    ("env_id", "family", "problem"),
+    [
+        ("Pong-v5", "atari", "atari"),
+        ("CartPole-v1", "classic_control", "discrete"),
+        ("Pendulum-v1", "classic_control", "continuous"),
+        ("HalfCheetah-v4", "mujoco.gym", "continuous"),
+        ("CheetahRun-v1", "mujoco.dmc", "continuous"),
+        ("Taxi-v3", "toy_text", "discrete"),
+        ("CarRacing-v3", "box2d", "image"),
+        ("MiniGrid-Empty-8x8-v0", "minigrid", "image"),
+        (FAKE, "fake", "fake"),
+        (FAKE_IMAGE, "fake", "fake"),
+    ],
 )
-def test_family(env_id: str, family: str) -> None:
+def test_family(env_id: str, family: str, problem: str) -> None:
     assert envs.family_of(env_id) == family
-
-
-@pytest.mark.parametrize("env_id", ["Ant-v5", "Catch-v0", "HalfCheetah-v4"])
-def test_a_family_that_is_not_built_is_refused(env_id: str) -> None:
-    with pytest.raises(ConfigError, match=f"env_id is '{env_id}', but .*Atari and classic control are"):
-        envs.family_of(env_id)
-
-
-@pytest.mark.parametrize("env_id", ["Pendulum-v1", "MountainCarContinuous-v0"])
-def test_continuous_actions_are_refused(env_id: str) -> None:
-    with pytest.raises(ConfigError, match=f"env_id is '{env_id}', but its actions Box.* are not built: Discrete"):
-        envs.observation_layout(Config(env_id=env_id))
+    assert envs.problem_of(env_id) == problem
 
 
 @pytest.mark.parametrize(
-    ("config", "layout"),
+    ("config", "observation", "action"),
     [
-        (CARTPOLE, ((4,), "float32", 2)),
-        (PONG, ((4, 84, 84), "uint8", 6)),
-        (Config(env_id="Breakout-v5", stack_num=2), ((2, 84, 84), "uint8", 4)),
-        (Config(env_id=FAKE), ((4,), "float32", 3)),
+        (CARTPOLE, "float32[4]", "Discrete(2)"),
+        (PONG, "uint8[4x84x84]", "Discrete(6)"),
+        (Config(env_id="Breakout-v5", stack_num=2), "uint8[2x84x84]", "Discrete(4)"),
+        (Config(env_id="Pendulum-v1"), "float32[3]", "Box(1) from -2 to 2"),
+        (Config(env_id=FAKE), "float32[4]", "Discrete(3)"),
+        (Config(env_id=FAKE_MULTI), "float32[4]", "MultiDiscrete([3, 2])"),
     ],
     ids=lambda value: value.env_id if isinstance(value, Config) else "",
 )
-def test_layout(config: Config, layout: tuple[Any, ...]) -> None:
-    assert envs.observation_layout(config) == layout
+def test_spec(config: Config, observation: str, action: str) -> None:
+    spec = envs.spec_of(config)
+    assert (str(spec.observation), str(spec.action)) == (observation, action)
 
 
-def test_every_discrete_classic_control_task_trains() -> None:
-    for env_id in ("CartPole-v0", "Acrobot-v1", "MountainCar-v0"):
+def test_every_classic_control_task_trains() -> None:
+    for env_id in ("CartPole-v0", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "MountainCarContinuous-v0"):
         with Trainer(Config(env_id=env_id, num_workers=1)) as trainer:
             assert trainer.run(500)["step"] >= 500
 
@@ -121,7 +126,7 @@ def test_no_two_environments_share_a_seed_and_a_resumed_run_gets_others(
 
 def test_environments_start_differently_and_as_their_seeds_say() -> None:
     def start(seeds: list[int]) -> np.ndarray:
-        return np.array(envs.make_client(CARTPOLE, seeds).recv()["observations"])
+        return envs.spec_of(CARTPOLE).observation.numbers_of(envs.make_client(CARTPOLE, seeds).recv()["observations"])
 
     first = start([3, 4, 5])
     assert first.shape == (3, 4)
@@ -136,7 +141,8 @@ def test_observations_are_measured_once(tmp_path: Path) -> None:
         trainer.run(10)
         assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (offset, scale)
     assert offset == round(87 / 255, 4)  # Pong's brown
-    images = list(map(np.copy, envs.random_play(config, num_envs=2, steps=100, stream=2**34)))
+    spec = envs.spec_of(config).observation
+    images = [spec.array_of(rows) for rows in envs.random_play(config, num_envs=2, steps=100, stream=2**34)]
     newest = np.array(images[9::10])[:, :, -1] / 255
 
     def mean_square(offset: float, scale: float) -> float:
@@ -153,12 +159,13 @@ def test_observations_are_measured_once(tmp_path: Path) -> None:
     saved = checkpoints.load_newest(tmp_path / "checkpoints")
     policy, _ = load_policy(saved)
     assert (policy.observation_offset, policy.observation_scale) == (offset, scale)
-    for name in ("observation_offset", "observation_scale"):
+    for name, before in (("observation_offset", 0), ("observation_scale", 1)):  # those that were made without either
         older = dataclasses.replace(saved, config={key: saved.config[key] for key in saved.config if key != name})
-        with pytest.raises(CheckpointError, match=f"does not say its {name}"):
-            older.measured(config)
-        with pytest.raises(ConfigError, match=f"{name} is None, but stored settings must have every field"):
-            load_policy(older)
+        assert getattr(older.measured(config), name) == before
+        assert getattr(load_policy(older)[0], name) == before
+        odd = dataclasses.replace(saved, config={**saved.config, name: "auto"})
+        with pytest.raises(CheckpointError, match=f"{name} is 'auto', but it must be a number"):
+            odd.measured(config)
     with Trainer(dataclasses.replace(config, run_dir=None, observation_offset=0.25, observation_scale=2.0)) as trainer:
         assert (trainer.policy().observation_offset, trainer.policy().observation_scale) == (0.25, 2)
     measured = envs.measure_observations(dataclasses.replace(config, observation_offset=0.0))
@@ -167,12 +174,77 @@ def test_observations_are_measured_once(tmp_path: Path) -> None:
 
 
 def test_a_blank_screen_has_no_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    blank = np.full((2, 4, 84, 84), 87, np.uint8)
+    blank = np.full((2, 4 * 84 * 84), 87, np.uint8)
     monkeypatch.setattr(envs, "random_play", lambda *_, **__: [blank] * 100)
     config = Config(observation_scale="auto")
     with pytest.raises(ConfigError, match="observation_scale is 'auto', but random play of Pong-v5 shows nothing but"):
         envs.measure_observations(config)
     assert envs.measure_observations(Config(observation_scale=1.0)).observation_offset == round(87 / 255, 4)
+
+
+# Where episodes begin and end ----------------------------------------------------------------------------------------
+
+
+def random_play(config: Config, num_envs: int, steps: int) -> Any:
+    """What `EnvClient.recv` says of the reset and of `steps` steps of random actions."""
+    numbers = np.random.default_rng(5)
+    client, action = envs.make_client(config, envs.env_seeds(1, 0, num_envs)), envs.spec_of(config).action
+    yield client.recv()
+    for _ in range(steps):
+        if action.is_continuous:
+            client.send(numbers.normal(size=(num_envs, action.size)))
+        else:
+            client.send(numbers.integers(0, action.choices, (num_envs, action.size)))
+        yield client.recv()
+
+
+def test_as_many_episodes_as_games_where_games_end_within_the_no_ops_after_a_lost_life() -> None:
+    # Of all that EnvPool shows, the images tell best that it began a game: it fills the whole stack with the first one.
+    config = Config(env_id="RoadRunner-v5")
+    num_envs, spec = 8, envs.spec_of(config).observation
+    begun = np.zeros(num_envs, int)  # games; [num_envs] like all that follows
+    ended, unseen = np.zeros(num_envs, int), np.zeros(num_envs, int)
+    reset, over = np.ones(num_envs, bool), np.zeros(num_envs, bool)
+    for step in random_play(config, num_envs, 2000):
+        images = spec.array_of(step["observations"])
+        first = reset & (images == images[:, :1]).all((1, 2, 3))
+        np.testing.assert_array_equal(step["starts"].astype(bool), first)
+        np.testing.assert_array_equal(step["valid"].astype(bool), ~reset)
+        begun += first
+        ended += step["episode_ended"]
+        unseen += first & ~over & (begun > 1)  # no end was shown before it
+        reset = step["done"].astype(bool)
+        over = reset & step["episode_ended"].astype(bool)
+        # What has begun has ended, but for the last game of each environment; one that is over has ended, too.
+        np.testing.assert_array_equal(ended, begun - ~over)
+    assert begun.sum() > 50
+    assert unseen.sum() >= 3
+
+
+@pytest.mark.parametrize(
+    "env_id",
+    [
+        *(
+            "Pong-v5",
+            "Breakout-v5",
+            "CartPole-v1",
+            "Pendulum-v1",
+            "Hopper-v4",
+            "FrozenLake-v1",
+            "MiniGrid-Empty-5x5-v0",
+        ),
+        *(FAKE, FAKE_CONTINUOUS, FAKE_MULTI, "a3c_fast/Recall-v0"),
+    ],
+)
+def test_an_episode_starts_after_each_end_and_nowhere_else(env_id: str) -> None:
+    ended, reset, episodes = np.ones(4, bool), np.ones(4, bool), 0
+    for step in random_play(Config(env_id=env_id), 4, 1100):
+        np.testing.assert_array_equal(step["starts"].astype(bool), ended)
+        np.testing.assert_array_equal(step["valid"].astype(bool), ~reset)
+        ended, reset = step["episode_ended"].astype(bool), step["done"].astype(bool)
+        episodes += ended.sum()
+        assert (reset | ~ended).all()
+    assert episodes >= 3
 
 
 # What is asked of EnvPool --------------------------------------------------------------------------------------------
@@ -181,7 +253,7 @@ def test_a_blank_screen_has_no_scale(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_options_of_an_atari_pool(training: bool) -> None:
     config = Config(env_id="Pong-v5", frame_skip=2, stack_num=3, noop_max=7, sticky_probability=0.25)
-    found = envs.make_pool(config, [5, 9], training=training).config
+    found = envs.envpool.make_pool(config, [5, 9], training=training).config
     assert (found["frame_skip"], found["stack_num"], found["noop_max"]) == (2, 3, 7)
     assert found["repeat_action_probability"] == 0.25
     assert (bool(found["episodic_life"]), bool(found["reward_clip"])) == (training, training)
@@ -191,7 +263,7 @@ def test_options_of_an_atari_pool(training: bool) -> None:
 def test_an_evaluation_pool_has_true_scores_whatever_the_training_had() -> None:
     config = Config(env_id="Pong-v5", episodic_life=False, reward_clip=False)
     for training in (True, False):
-        found = envs.make_pool(config, [5], training=training).config
+        found = envs.envpool.make_pool(config, [5], training=training).config
         assert not found["episodic_life"]
         assert not found["reward_clip"]
 
@@ -244,11 +316,25 @@ ODDITIES = {
 def test_another_private_interface_is_refused_in_one_sentence(oddity: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import envpool
 
-    pool = envs.make_pool(CARTPOLE, [1, 2], training=True)
-    monkeypatch.setattr(envs, "make_pool", lambda *_, **__: Odd(pool, **ODDITIES[oddity](pool)))
+    pool = envs.envpool.make_pool(CARTPOLE, [1, 2], training=True)
+    monkeypatch.setattr(envs.envpool, "make_pool", lambda *_, **__: Odd(pool, **ODDITIES[oddity](pool)))
     with pytest.raises(RuntimeError) as caught:
         envs.make_client(CARTPOLE, [1, 2])
     message = str(caught.value)
     assert message.startswith(f"EnvPool {envpool.__version__} does not offer the interface")
     assert message.endswith("install an EnvPool from 1.0 on and below 1.3")
     assert "\n" not in message
+
+
+def test_doom_finds_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environments are made by several threads, each of which would make the directory where it is missing."""
+    made: list[bool] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        envpool, "import_envpool", lambda: SimpleNamespace(make=lambda *_, **__: made.append(Path("_vizdoom").is_dir()))
+    )
+    for _ in range(2):
+        envpool.make_pool(Config(env_id="Basic-v1"), [1, 2], training=True)
+    assert made == [True, True]
+    envpool.make_pool(CARTPOLE, [1, 2], training=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["_vizdoom"]

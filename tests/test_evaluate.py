@@ -18,8 +18,11 @@ from helpers import EVALUATE, FAKE, Result, run, run_cold, start
 
 from a3c_fast import Config, Trainer, envs
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast.core_config import kernels_of
 from a3c_fast.errors import ConfigError
 from a3c_fast.evaluate import evaluate
+
+CARTPOLE = envs.spec_of(Config(env_id="CartPole-v1"))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_the_object_and_its_protocol(original: Path, tmp_path: Path) -> None:
         "reward_clip": False,
         "max_episode_steps": 500,
         "seed": 1,
-        "kernels": "libtorch",
+        "kernels": kernels_of(Config(env_id="CartPole-v1"), CARTPOLE),
         "envpool": envpool.__version__,
     }
     assert set(found) == {"mean_return", "std_return", "min_return", "max_return", "mean_length", "human_normalized"}
@@ -127,8 +130,13 @@ def test_a_checkpoint_can_be_named(original: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        (("--episodes", "0"), ("episodes", "0", "at least 1")),
-        (("--episodes", "-3"), ("episodes", "-3", "at least 1")),
+        (("--episodes", "0"), ("episodes", "0", "from 1 to")),
+        (("--episodes", "-3"), ("episodes", "-3", "from 1 to")),
+        (("--run-dir", "elsewhere"), ("--run-dir", "comes without one", "a3c_fast.evaluate elsewhere")),
+        (("--run_dir=elsewhere",), ("--run_dir", "comes without one", "a3c_fast.evaluate elsewhere")),
+        (("--n-episodes", "3"), ("--n-episodes", "did you mean --episodes?")),
+        (("--deterministic",), ("--deterministic", "did you mean --greedy?")),
+        (("--sticky", "2"), ("sticky", "2", "at most 1")),
         (("--episodes", "many"), ("episodes", "'many'")),
         (("--seed", "-1"), ("seed", "-1")),
         (("--seed", str(2**70)), ("seed", str(2**70))),
@@ -166,23 +174,24 @@ def flip(path: Path, bit: int) -> None:
 
 def damage(kind: str, path: Path) -> None:
     """Damages the checkpoint `path`."""
-    target = path.with_suffix("." + kind.split()[-1])
-    content = target.read_bytes()
-    if kind.startswith("missing"):
-        target.unlink()
-    elif kind.startswith("truncated"):
-        target.write_bytes(content[: random.Random(1).randrange(len(content))])
-    elif kind.startswith("empty"):
-        target.write_bytes(b"")
-    else:  # "bit 3 of safetensors"; bits 0 to 3 of a letter are never its case, which a number in JSON may change
-        bit = int(kind.split()[1])
-        first = content.find(b'"config"') if target.suffix == ".json" else 0
-        flip(target, 8 * random.Random(bit).randrange(first, len(content)) + bit)
+    content = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "truncated":
+        path.write_bytes(content[: random.Random(1).randrange(len(content))])
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:  # "bit 3 of tensors", "bit 3 of text"
+        _, bit, _, where = kind.split()
+        first = content.find(b"a3c_fast")
+        end = 8 + int.from_bytes(content[:8], "little")
+        span = (first, content.find(b"wall_seconds", first)) if where == "text" else (end, len(content))
+        flip(path, 8 * random.Random(bit).randrange(*span) + int(bit))
 
 
 KINDS = [
-    *(f"{harm} {suffix}" for harm in ("missing", "truncated", "empty") for suffix in ("safetensors", "json")),
-    *(f"bit {number} of {suffix}" for number in range(4) for suffix in ("safetensors", "json")),
+    *("missing", "truncated", "empty"),
+    *(f"bit {number} of {where}" for number in range(4) for where in ("text", "tensors")),
 ]
 
 
@@ -193,7 +202,7 @@ def test_only_the_newest_is_damaged(run_dir: Path, kind: str) -> None:
     flags = (str(run_dir), "--episodes", "1", "--json")
     result = run(EVALUATE, *flags)
     assert result.status == 0, result
-    if kind == "missing safetensors":  # then the older one is the newest
+    if kind == "missing":  # then the older one is the newest
         assert result.stderr == ""
     else:
         assert len(result.stderr.splitlines()) == 1, result
@@ -205,8 +214,27 @@ def test_only_the_newest_is_damaged(run_dir: Path, kind: str) -> None:
 
 def test_all_are_damaged(run_dir: Path) -> None:
     for path in older_and_newest(run_dir):
-        damage("truncated json", path)
+        damage("truncated", path)
     refused(run(EVALUATE, str(run_dir), "--json"), f"checkpoint {path} is damaged")
+
+
+def test_its_output_beside_a_checkpoint_is_no_part_of_it(run_dir: Path) -> None:
+    _, newest = older_and_newest(run_dir)
+    beside = newest.with_suffix(".json")
+    beside.write_text("", encoding="utf-8")  # as the shell makes it before the command begins
+    found = scores(str(run_dir), "--checkpoint", str(newest), "--episodes", "1")
+    assert found["step"] == checkpoints.load(newest).step
+    assert beside.read_text(encoding="utf-8") == ""
+
+
+def test_settings_of_training_that_it_does_not_know_do_not_matter(run_dir: Path) -> None:
+    expected = scores(str(run_dir), "--episodes", "2")
+    for path in older_and_newest(run_dir):
+        saved = checkpoints.load(path)
+        config = {**saved.config, "format": 3, "curiosity": 0.5}
+        del config["learning_rate"], config["t_max"]
+        checkpoints.save(dataclasses.replace(saved, config=config), path)
+    assert scores(str(run_dir), "--episodes", "2") == expected
 
 
 @pytest.mark.parametrize(
@@ -220,7 +248,11 @@ def test_all_are_damaged(run_dir: Path) -> None:
         {"model": "transformer"},
         {"env_id": "NoGame-v0"},
         {"env_id": "Pendulum-v1"},
-        {"num_wrokers": 3},
+        {"separate_value": True},
+        {"lstm_size": 4},
+        {"normalize_observations": True},
+        {"env_id": 5},
+        {"hidden_sizes": 5},
     ],
     ids=str,
 )
@@ -231,67 +263,80 @@ def test_a_config_of_another_network(run_dir: Path, change: dict[str, Any]) -> N
     refused(run(EVALUATE, str(run_dir), "--json"))
 
 
-def test_an_interrupt_ends_it(original: Path) -> None:
-    process = start(EVALUATE, str(original), "--episodes", "1000000", "--json")
-    assert not process.ended(1)
+def test_an_interrupt_ends_it(original: Path, tmp_path: Path) -> None:
+    script = """
+from pathlib import Path
+from a3c_fast import envs, evaluate
+make_client = envs.make_client
+def make_and_tell(*arguments, **options):
+    client = make_client(*arguments, **options)
+    Path("plays").touch()
+    return client
+envs.make_client = make_and_tell
+evaluate.main()
+"""
+    process = start("-c", script, str(original), "--episodes", "1000000", "--json", cwd=tmp_path)
+    process.until((tmp_path / "plays").exists)
     process.send(signal.SIGINT)
-    result = process.result(10)
+    result = process.result()
     assert (result.status, result.stdout, result.stderr) == (130, "", "")
 
 
 # How it plays --------------------------------------------------------------------------------------------------------
 
 
-class ScriptedPool:
-    """Environment i pays 1 in each of the i + 1 steps of its episodes, and ignores the action of the reset step."""
-
-    config = {"max_episode_steps": 99}  # noqa: RUF012
+class ScriptedClient:
+    """Environment i pays 1 in each of the i + 1 steps of its episodes. The reset step ignores its action and pays 9,
+    which is nobody's. What would be learned from is another number."""
 
     def __init__(self, first: int, num_envs: int) -> None:
         self.lengths = np.arange(first, first + num_envs) + 1
         self.age = np.zeros(num_envs, int)
         self.resetting = np.zeros(num_envs, bool)
         self.seen: list[np.ndarray] = []
-        self.ready: tuple[Any, ...] | None = None
-
-    def async_reset(self) -> None:
-        self._answer(np.zeros(len(self.age)), np.zeros(len(self.age), bool))
+        self.ready: dict[str, np.ndarray] | None = None
+        self._answer(np.zeros(num_envs), valid=np.zeros(num_envs, bool), starts=np.ones(num_envs, bool))
 
     def send(self, actions: np.ndarray) -> None:
-        assert self.ready is None  # a pool steps when all that it has answered is received
-        assert actions.shape == self.age.shape
+        assert self.ready is None  # environments step when all that they have answered is received
+        assert actions.shape == (len(self.age), 1)
         self.seen.append(actions)
-        self.age = np.where(self.resetting, 0, self.age + 1)
-        rewards = np.where(self.resetting, 0, 1)
-        self.resetting = (self.age == self.lengths) & ~self.resetting
-        self._answer(rewards, self.resetting)
+        reset = self.resetting
+        self.age = np.where(reset, 0, self.age + 1)
+        self.resetting = (self.age == self.lengths) & ~reset
+        self._answer(np.where(reset, 9, 1), valid=~reset, starts=reset)
 
-    def _answer(self, rewards: np.ndarray, done: np.ndarray) -> None:
-        even = self.lengths % 2 == 0
-        observations = np.zeros((len(self.age), 4), np.float32)
-        self.ready = (observations, rewards.astype(np.float32), done & even, done & ~even, {})
+    def _answer(self, raw_reward: np.ndarray, valid: np.ndarray, starts: np.ndarray) -> None:
+        flags = {"valid": valid, "starts": starts, "done": self.resetting, "episode_ended": self.resetting}
+        self.ready = {
+            "observations": np.zeros((len(self.age), CARTPOLE.observation.row_bytes), np.uint8),
+            "raw_reward": raw_reward.astype(np.float32),
+            "reward": np.full(len(self.age), 0.125, np.float32),
+            "bootstraps": np.ones(len(self.age), np.uint8),
+            **{name: flag.astype(np.uint8) for name, flag in flags.items()},
+        }
 
-    def recv(self) -> tuple[Any, ...]:
-        assert self.ready is not None  # a real one would wait for ever
+    def recv(self) -> dict[str, np.ndarray]:
+        assert self.ready is not None  # real ones would wait for ever
         ready, self.ready = self.ready, None
         return ready
 
 
 @pytest.fixture
-def pools(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedPool]:
-    """The pools that are made from now on; their environments count on from pool to pool."""
-    made: list[ScriptedPool] = []
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedClient]:
+    """The environments that are made from now on; they count on from client to client."""
+    made: list[ScriptedClient] = []
     seen: list[int] = []
 
-    def make_pool(config: Config, seeds: list[int], *, training: bool, num_threads: int) -> ScriptedPool:
+    def make_client(config: Config, seeds: list[int], *, training: bool, num_threads: int) -> ScriptedClient:
         assert not training
         assert num_threads >= 1
-        made.append(ScriptedPool(len(seen), len(seeds)))
+        made.append(ScriptedClient(len(seen), len(seeds)))
         seen.extend(seeds)
         assert len(set(seen)) == len(seen)
         return made[-1]
 
-    monkeypatch.setattr(envs, "make_pool", make_pool)
+    monkeypatch.setattr(envs, "make_client", make_client)
     return made
 
 
@@ -300,25 +345,26 @@ class EvenPolicy(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.observation, self.action = CARTPOLE.observation, CARTPOLE.action
         self.counts: list[list[int]] = []
 
     def initial_state(self, num_envs: int) -> torch.Tensor:
         return torch.zeros(num_envs, 1)
 
-    def step(self, observations: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def step_rows(self, rows: np.ndarray, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         self.counts.append(state.int().squeeze(1).tolist())
-        logits = torch.tensor([0.5, 0.4]).repeat(len(observations), 1)
-        return logits, torch.zeros(len(observations)), state + 1
+        logits = torch.tensor([0.5, 0.4]).repeat(len(rows), 1)
+        return logits, torch.zeros(len(rows)), state + 1
 
 
 @pytest.mark.parametrize("episodes", [1, 3, 32, 33, 70])
-def test_each_environment_plays_its_own_number_of_episodes(pools: list[ScriptedPool], episodes: int) -> None:
+def test_each_environment_plays_its_own_number_of_episodes(clients: list[ScriptedClient], episodes: int) -> None:
     # Counting whichever episodes end first would count the short ones too often and the long ones never.
     found = evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=episodes)  # type: ignore[arg-type]
     expected = [i % min(episodes, 32) + 1 for i in range(episodes)]
-    assert sum(len(pool.age) for pool in pools) == min(episodes, 32)
-    assert len(pools) == min(episodes, 2)
-    assert all(pool.ready is None for pool in pools)  # nothing is under way when it ends
+    assert sum(len(client.age) for client in clients) == min(episodes, 32)
+    assert len(clients) == min(episodes, 2)
+    assert all(client.ready is None for client in clients)  # nothing is under way when it ends
     assert found["episodes"] == episodes
     assert found["mean_return"] == pytest.approx(np.mean(expected))
     assert found["std_return"] == pytest.approx(np.std(expected))
@@ -326,14 +372,14 @@ def test_each_environment_plays_its_own_number_of_episodes(pools: list[ScriptedP
     assert found["mean_length"] == pytest.approx(np.mean(expected))
 
 
-def test_the_state_begins_anew_with_each_episode(pools: list[ScriptedPool]) -> None:
+def test_the_state_begins_anew_with_each_episode(clients: list[ScriptedClient]) -> None:
     policy = EvenPolicy()
     evaluate(policy, Config(env_id="CartPole-v1"), episodes=8)  # type: ignore[arg-type]
     for first in (0, 1):  # the halves in turn, until the one with the shorter episodes is done
-        steps = len(pools[first].seen)
-        for env, length in enumerate(pools[first].lengths):
+        steps = len(clients[first].seen)
+        for env, length in enumerate(clients[first].lengths):
             counts = [
-                policy.counts[2 * t + first if t < len(pools[0].seen) else len(pools[0].seen) + t][env]
+                policy.counts[2 * t + first if t < len(clients[0].seen) else len(clients[0].seen) + t][env]
                 for t in range(steps)
             ]
             # An episode, the step that only resets, and the next episode.
@@ -341,10 +387,9 @@ def test_the_state_begins_anew_with_each_episode(pools: list[ScriptedPool]) -> N
 
 
 @pytest.mark.parametrize("greedy", [True, False])
-def test_greedy_takes_the_mode_and_sampling_does_not(pools: list[ScriptedPool], greedy: bool) -> None:
+def test_greedy_takes_the_mode_and_sampling_does_not(clients: list[ScriptedClient], greedy: bool) -> None:
     evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=32, greedy=greedy)  # type: ignore[arg-type]
-    actions = np.concatenate([actions for pool in pools for actions in pool.seen])
-    assert actions.dtype == np.int32
+    actions = np.concatenate([actions for client in clients for actions in client.seen])
     if greedy:
         assert (actions == 0).all()
     else:
@@ -352,7 +397,7 @@ def test_greedy_takes_the_mode_and_sampling_does_not(pools: list[ScriptedPool], 
 
 
 def test_no_episodes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="episodes is 0, but it must be at least 1"):
+    with pytest.raises(ConfigError, match="episodes is 0, but it must be a whole number from 1 to"):
         evaluate(EvenPolicy(), Config(env_id="CartPole-v1"), episodes=0)  # type: ignore[arg-type]
 
 

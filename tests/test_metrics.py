@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import threading
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from helpers import read_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a3c_fast import metrics
+from a3c_fast import files, metrics
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -63,11 +66,121 @@ def test_a_last_line_cut_short_by_a_crash_is_left_out(tmp_path_factory: pytest.T
     run_dir = tmp_path_factory.mktemp("run")
     rows = [line(10, entropy=0.5), line(20, entropy=0.25), line(30, entropy=0.125)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (run_dir / "metrics.jsonl").write_text(text[: len(text) - cut])
+    (run_dir / "metrics.jsonl").write_text(text[: len(text) - cut], encoding="utf-8")
     found = metrics.read(run_dir)
     assert found == rows[: len(found)]
     whole = text[: len(text) - cut].count("\n")
     assert len(found) >= whole
+
+
+NO_LINES = [
+    *(b"[1]", b'{"a": 1}', b"5", b"null", b'{"step": "5"}', b'{"step": 1.5}', b'{"step": -1}', b'{"step": true}'),
+    *(b'{"step": 9223372036854775808}', b'{"step": 15, "entropy": NaN}', b'{"step": 15, "entropy": 1e999}'),
+    *(b'{"step": 15, "entropy": "x"}', b"\xff\xfe", b'{"step": 15, "x\xff": 1}', b"[" * 100_000, b"my notes", b"{"),
+]
+
+
+@pytest.mark.parametrize("text", NO_LINES, ids=lambda text: repr(text[:30]))
+def test_what_is_no_line_of_metrics_is_left_out_and_kept_aside(tmp_path: Path, text: bytes) -> None:
+    rows = [line(10, mean_return_100=1.0), line(20, mean_return_100=2.0), line(30, mean_return_100=3.0)]
+    first, *others = (json.dumps(row).encode() + b"\n" for row in rows)
+    content = first + text + b"\n" + b"".join(others)
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    assert metrics.read(tmp_path) == rows
+    metrics.draw_curve(tmp_path)
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl is damaged: it is kept as damaged_metrics\.jsonl") as caught:
+        writer = metrics.MetricsWriter(tmp_path, 20)
+    assert len(caught) == 1
+    writer.write(line(25))
+    writer.close()
+    assert read_lines(tmp_path) == [*rows[:2], line(25)]
+    assert (tmp_path / "damaged_metrics.jsonl").read_bytes() == content
+
+
+def test_flipped_bits_and_truncations_end_in_no_error_and_lose_nothing(tmp_path: Path) -> None:
+    rows = [line(step, mean_return_100=step / 7, entropy=0.5) for step in range(10, 60, 10)]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    random = Random(1)
+    for repetition in range(300):
+        changed = bytearray(content)
+        bit = random.randrange(8 * len(content))
+        changed[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "metrics.jsonl").write_bytes(changed if repetition % 2 else content[: bit // 8])
+        found = metrics.read(tmp_path)
+        assert len(found) >= (3 if repetition % 2 else content[: bit // 8].count(b"\n"))
+        assert metrics.holds_metrics(tmp_path)
+
+
+def test_a_run_that_begins_again_keeps_the_lines_of_the_one_before(tmp_path: Path) -> None:
+    for repetition, name in enumerate(("metrics", "earlier_metrics", "earlier_metrics_2")):
+        writer = metrics.MetricsWriter(tmp_path, 0)
+        assert writer.last_step == -1
+        writer.write(line(10 + repetition, entropy=repetition))
+        writer.close()
+        assert (tmp_path / f"{name}.jsonl").is_file()
+    assert [row["step"] for row in read_lines(tmp_path)] == [12]
+    kept = [json.loads((tmp_path / f"earlier_metrics{end}.jsonl").read_text(encoding="utf-8")) for end in ("", "_2")]
+    assert [row["step"] for row in kept] == [10, 11]
+    assert scalars(tmp_path, "entropy") == [(12, 2.0)]
+
+
+def test_numbers_that_are_not_finite_are_none(tmp_path: Path) -> None:
+    writer = metrics.MetricsWriter(tmp_path, 0)
+    writer.write(line(10, value_loss=float("inf"), entropy=float("nan"), grad_norm=1e300))
+    writer.close()
+    assert metrics.read(tmp_path) == [line(10, value_loss=None, entropy=None, grad_norm=1e300)]
+    assert scalars(tmp_path, "value_loss") == []
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.out"])
+def test_a_full_disk_is_told_with_the_file_and_the_next_line_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    writer = metrics.MetricsWriter(tmp_path, 0)
+    writer.write(line(10, entropy=0.5))
+    append = files.AppendedFile.append
+
+    def full(file: files.AppendedFile, piece: bytes) -> None:
+        if file.path.name.startswith(name):
+            raise OSError(errno.ENOSPC, "No space left on device", str(file.path))
+        append(file, piece)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.AppendedFile, "append", full)
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            writer.write(line(20, entropy=0.25))
+    assert Path(caught.value.filename).name.startswith(name)
+    writer.write(line(30, entropy=0.125))
+    writer.close()
+    written = [10, 30] if name == "metrics.jsonl" else [10, 20, 30]
+    assert [row["step"] for row in read_lines(tmp_path)] == written
+    assert scalars(tmp_path, "entropy") == [(10, 0.5), (30, 0.125)]
+
+
+def test_a_curve_that_cannot_be_drawn_is_told_when_all_else_is_closed(tmp_path: Path) -> None:
+    writer = metrics.MetricsWriter(tmp_path, 0)
+    writer.write(line(10, mean_return_100=1.0))
+    (tmp_path / "curve.png").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        writer.close()
+    assert caught.value.filename == str(tmp_path / "curve.png")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+    with pytest.raises(OSError, match="it is closed"):
+        writer.write(line(20))
+
+
+def test_tensorboard_is_written_by_this_thread_at_once(tmp_path: Path) -> None:
+    before = threading.active_count()
+    writer = metrics.MetricsWriter(tmp_path, 0)
+    writer.write(line(10, entropy=0.5))
+    assert threading.active_count() == before
+    assert scalars(tmp_path, "entropy") == [(10, 0.5)]
+    writer.close()
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    other = metrics.MetricsWriter(tmp_path, 10)  # in the same second, of the same process
+    other.close()
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
+    assert path.is_file()
 
 
 def test_no_file_is_no_lines(tmp_path: Path) -> None:
@@ -98,7 +211,9 @@ def test_the_curve_shows_the_returns(tmp_path: Path) -> None:
     for name, returns in (("up", (0.0, 10.0)), ("down", (10.0, 0.0))):
         (tmp_path / name).mkdir()
         rows = [line(i + 1, mean_return_100=value) for i, value in enumerate(returns)]
-        (tmp_path / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tmp_path / name / "metrics.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+        )
         metrics.draw_curve(tmp_path / name)
         images.append(imread(tmp_path / name / "curve.png"))
     assert (images[0] != images[1]).any()
@@ -121,3 +236,21 @@ def test_rate_of_a_run_that_stands_still_goes_to_zero() -> None:
     for i in range(5):
         rate = meter.update(2.0 + i, 100)
     assert rate == 0
+
+
+def test_numbers_that_no_picture_shows_end_no_run(tmp_path: Path) -> None:
+    whole = line(10, mean_return_100=1.0)
+    huge = [json.dumps(line(30)).replace("null", "1" + 350 * "0"), json.dumps(line(20, mean_return_100=1e308))]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([json.dumps(whole), *huge, ""]), encoding="utf-8")
+    assert [row["step"] for row in metrics.read(tmp_path)] == [10, 20]
+    with pytest.warns(UserWarning, match="is damaged: it is kept as damaged_metrics"):
+        metrics.MetricsWriter(tmp_path, 100).close()
+    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
+
+
+def test_more_than_any_run_writes_is_put_aside(tmp_path: Path) -> None:
+    with (tmp_path / "metrics.jsonl").open("wb") as file:
+        file.truncate(2**30 + 1)  # takes no room
+    with pytest.warns(UserWarning, match="is damaged: it is kept as damaged_metrics"):
+        metrics.MetricsWriter(tmp_path, 100).close()
+    assert (tmp_path / "damaged_metrics.jsonl").stat().st_size == 2**30 + 1

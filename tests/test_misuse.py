@@ -11,14 +11,17 @@ from helpers import TRAIN, run
 _REPORT = """
 import json
 import numpy as np
-from a3c_fast import Config, Trainer, envs
-from a3c_fast._core import EnvClient
+from a3c_fast import Config, Trainer, _core, envs
 
-def fake(**changes):
-    options = dict(num_envs=8, observation_shape=[4], observation_type="float32", num_actions=3)
-    return EnvClient.fake(**{**options, **changes})
+def fake(num_envs=8, choices=(3,), box=0, bound=1.0, **observation):
+    action = dict(low=[-bound] * box, high=[bound] * box) if box else dict(choices=choices)
+    observation = _core.ObservationSpec(**{"num_features": 4, **observation})
+    spec = _core.EnvSpec(num_envs=num_envs, observation=observation, action=_core.ActionSpec(**action))
+    return _core.EnvClient.fake(spec=spec)
 
-FAKE = Config(env_id="a3c_fast/Fake-v0", watchdog_seconds=2)
+FAKE = Config(env_id="a3c_fast/Fake-v0")
+RECALL = Config(env_id="a3c_fast/Recall-v0")
+CONTINUOUS = Config(env_id="a3c_fast/FakeContinuous-v0")
 
 def report(name, call):
     try:
@@ -32,7 +35,7 @@ def report(name, call):
 
 
 def outcomes(script: str) -> dict[str, tuple[str | None, str]]:
-    result = run("-c", _REPORT + script, timeout=20)
+    result = run("-c", _REPORT + script)
     assert result.status == 0, result
     return {name: (kind, message) for name, kind, message in map(json.loads, result.stdout.splitlines())}
 
@@ -42,8 +45,8 @@ def test_actions_that_would_kill_envpool(env_id: str) -> None:
     found = outcomes(f"""
 client = envs.make_client(Config(env_id={env_id!r}), [1, 2])
 client.recv()
-for action in (-1, 18, 10**6, -2**31, 2**31 - 1):
-    report(f"action {{action}}", lambda: client.send(np.array([0, action])))
+for action in (-1, 18, 10**6, -2**31, 2**31 - 1, 0.5, float("nan"), float("inf")):
+    report(f"action {{np.float32(action):f}}", lambda: client.send(np.array([0, action])))
 for count in (0, 1, 3, 1000):
     report(f"{{count}} actions", lambda: client.send(np.zeros(count, np.int32)))
 for odd in (None, "ab", {{}}):
@@ -52,26 +55,65 @@ client.send(np.array([1, 0]))
 report("a good one", client.recv)
 """)
     assert found.pop("a good one") == (None, "")
-    assert len(found) == 12
+    assert len(found) == 15
     for name, (kind, message) in found.items():
         if name.startswith("action"):
             assert kind == "IndexError", (name, kind)
-            assert message.startswith(f"{name} of environment 1 is outside 0 to ")
+            last = 1 if env_id == "CartPole-v1" else 5
+            assert message == f"environment 1: {name} is no whole number from 0 to {last}"
         elif name.endswith("actions"):
-            assert (kind, message) == ("ValueError", "actions must have one element an environment")
+            assert (kind, message) == ("ValueError", "actions must have one row an environment")
         else:
-            assert kind == "TypeError", (name, kind)
+            assert kind in ("TypeError", "ValueError"), (name, kind)
+
+
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "HalfCheetah-v4"])
+def test_continuous_actions_that_would_hang_envpool(env_id: str) -> None:
+    found = outcomes(f"""
+config = Config(env_id={env_id!r})
+size = envs.spec_of(config).action.size
+client = envs.make_client(config, [1, 2])
+client.recv()
+for action in ("nan", "inf", "-inf"):
+    actions = np.zeros((2, size))
+    actions[1, -1] = float(action)
+    report(action, lambda: client.send(actions))
+report("too few", lambda: client.send(np.zeros((2, size - 1))))
+client.send(np.full((2, size), 1e30))  # clipped to the bounds
+report("a good one", client.recv)
+""")
+    assert found.pop("a good one") == (None, "")
+    assert found.pop("too few") == ("ValueError", "actions must have one row an environment")
+    of_component = "" if env_id == "Pendulum-v1" else " of component 5"
+    for name, (kind, message) in found.items():
+        assert kind == "IndexError", name
+        assert message.removeprefix("environment 1: action ").lstrip("-") in (
+            f"{value}{of_component} is not finite" for value in ("nan", "inf")
+        )
 
 
 def test_a_scripted_environment_refuses_the_same() -> None:
     found = outcomes("""
 client = fake()
 client.recv()
-for action in (-1, 3, 10**6):
+for action in (-1, 3, 10**6, 0.5, float("nan")):
     report(str(action), lambda: client.send(np.full(8, action)))
 report("7 actions", lambda: client.send(np.zeros(7)))
+several = fake(choices=(3, 2))
+several.recv()
+for action in ((0, 2), (3, 0), (-1, 1)):
+    report(str(action), lambda: several.send(np.full((8, 2), action)))
+report("8 for two components", lambda: several.send(np.zeros(8)))
+continuous = fake(box=2)
+continuous.recv()
+for action in ((0, float("nan")), (float("inf"), 0)):
+    report(f"continuous {action}", lambda: continuous.send(np.full((8, 2), action)))
 """)
-    assert [kind for kind, _ in found.values()] == ["IndexError"] * 3 + ["ValueError"]
+    assert [kind for kind, _ in found.values()] == [
+        *(["IndexError"] * 5 + ["ValueError"] + ["IndexError"] * 3 + ["ValueError"] + ["IndexError"] * 2)
+    ]
+    assert found["(0, 2)"][1] == "action 2.000000 of component 1 is no whole number from 0 to 1"
+    assert found["continuous (0, nan)"][1] == "action nan of component 1 is not finite"
 
 
 def test_environments_that_have_begun_are_no_engines() -> None:
@@ -179,12 +221,15 @@ def test_clients_that_do_not_fit() -> None:
     found = outcomes("""
 report("none", lambda: Trainer(FAKE, clients=[]))
 report("no client", lambda: Trainer(FAKE, clients=[3]))
-report("another shape", lambda: Trainer(FAKE, clients=[fake(observation_shape=[5])]))
-report("another type", lambda: Trainer(FAKE, clients=[fake(observation_type="uint8")]))
-report("another number of actions", lambda: Trainer(FAKE, clients=[fake(num_actions=4)]))
-report("one that does not fit", lambda: Trainer(FAKE, clients=[fake(), fake(num_actions=4)]))
+report("another shape", lambda: Trainer(FAKE, clients=[fake(num_features=5)]))
+report("another type", lambda: Trainer(FAKE, clients=[fake(num_features=0, array_shape=[4])]))
+report("another number of actions", lambda: Trainer(FAKE, clients=[fake(choices=(4,))]))
+report("one that does not fit", lambda: Trainer(FAKE, clients=[fake(), fake(choices=(4,))]))
+report("one of other choices", lambda: Trainer(FAKE, clients=[fake(), fake(choices=(2, 1))]))
+report("another kind of actions", lambda: Trainer(RECALL, clients=[fake(num_features=5, box=2)]))
+report("one of other bounds", lambda: Trainer(CONTINUOUS, clients=[fake(box=2), fake(box=2, bound=2.0)]))
 report("not divisible", lambda: Trainer(FAKE, clients=[fake(num_envs=7)]))
-report("unknown type", lambda: fake(observation_type="int8"))
+report("unknown type", lambda: fake(array_type="int8"))
 report("a negative number", lambda: fake(num_envs=-1))
 """)
     assert found.pop("no client")[0] in ("TypeError", "RuntimeError")  # no EnvClient
@@ -209,7 +254,7 @@ state = engine.worker_state(0)
 for worker in (-1, 1, 10**6):
     report(f"worker {worker}", lambda: engine.worker_state(worker))
     report(f"load worker {worker}", lambda: engine.load_worker_state(worker, state))
-for name in ("previous_done", "previous_ended", "starts", "episode_return", "episode_length"):
+for name in ("starts", "episode_return", "episode_length"):
     report(name, lambda: engine.load_worker_state(0, {**state, name: []}))
 report("recurrent", lambda: engine.load_worker_state(0, {**state, "recurrent_state": [0.5]}))
 report("env", lambda: engine.load_worker_state(0, {**state, "env": b"x"}))
@@ -227,7 +272,7 @@ trainer = Trainer(FAKE, clients=[fake()])
 engine = trainer._engine
 zeros = np.zeros(engine.parameters().size, np.float32)
 counts = dict(steps=0, updates=0, episodes=0)
-stats = dict.fromkeys(engine.statistics(), zeros)
+stats = dict.fromkeys(engine.snapshot()["statistics"], zeros)
 report("short", lambda: engine.load(parameters=zeros[:-1], statistics={}, **counts))
 report("empty", lambda: engine.load(parameters=zeros[:0], statistics={}, **counts))
 report("another optimizer", lambda: engine.load(parameters=zeros, statistics={"mean_square": zeros}, **counts))

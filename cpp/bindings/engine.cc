@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/env_client.h"
@@ -18,8 +19,7 @@ namespace {
 // Workers may still be running when the last reference goes: joining them must not hold the GIL.
 struct DeleteWithoutGil {
   void operator()(Engine* engine) const {
-    const py::gil_scoped_release release;
-    delete engine;
+    without_gil([&] { delete engine; });
   }
 };
 using EngineHolder = std::unique_ptr<Engine, DeleteWithoutGil>;
@@ -33,7 +33,9 @@ EngineHolder make_engine(const TrainConfig& train, const ModelConfig& model, con
     require(!box.begun, "the environments have begun: an engine needs some that nobody received from");
   }
   for (const py::handle& item : boxes) clients.push_back(std::move(item.cast<ClientBox&>().client));
-  return EngineHolder(new Engine(train, model, std::move(clients)));
+  Engine* engine = nullptr;
+  without_gil([&] { engine = new Engine(train, model, std::move(clients)); });
+  return EngineHolder(engine);
 }
 
 py::object engine_failure(const Engine& engine) {
@@ -56,68 +58,157 @@ py::dict engine_stats(const Engine& engine) {
                   "episodes"_a = s.episodes, "mean_return_100"_a = s.mean_return_100,
                   "mean_length_100"_a = s.mean_length_100, "mean_return_20"_a = s.mean_return_20,
                   "policy_loss"_a = s.policy_loss, "value_loss"_a = s.value_loss, "entropy"_a = s.entropy,
-                  "grad_norm"_a = s.grad_norm, "learning_rate"_a = s.learning_rate, "entropy_coef"_a = s.entropy_coef);
+                  "grad_norm"_a = s.grad_norm, "learning_rate"_a = s.learning_rate, "entropy_coef"_a = s.entropy_coef,
+                  "known_episodes"_a = s.known_episodes, "wall_seconds"_a = s.wall_seconds);
 }
 
 py::array_t<float> engine_parameters(const Engine& engine) {
   py::array_t<float> flat(engine.num_parameters());
   float* data = flat.mutable_data();
-  const py::gil_scoped_release release;
-  engine.read_parameters(data);
+  without_gil([&] { engine.read_parameters(data); });
   return flat;
 }
 
-py::dict engine_statistics(const Engine& engine) {
-  py::dict result;
-  const std::vector<const char*> names = engine.statistic_names();
-  for (size_t i = 0; i < names.size(); ++i) {
-    py::array_t<float> flat(engine.num_parameters());
-    engine.read_statistic(i, flat.mutable_data());
-    result[names[i]] = flat;
+std::vector<const float*> statistics_of(const Engine& engine, const py::dict& statistics, std::vector<Floats>& arrays) {
+  std::vector<const float*> pointers;
+  if (statistics.empty()) return pointers;
+  for (const char* name : engine.statistic_names()) {
+    require(statistics.contains(name), "the optimizer statistics are of another optimizer");
+    arrays.push_back(statistics[name].cast<Floats>());
+    require(arrays.back().size() == engine.num_parameters(), "the optimizer statistics are of another network");
+    pointers.push_back(arrays.back().data());
   }
-  return result;
+  return pointers;
+}
+
+void engine_load_parameters(Engine& engine, const Floats& parameters) {
+  require(parameters.size() == engine.num_parameters(), "the parameters are of another network");
+  engine.load_parameters(parameters.data());
 }
 
 void engine_load(Engine& engine, const Floats& parameters, const py::dict& statistics, int64_t steps, int64_t updates,
-                 int64_t episodes) {
+                 int64_t episodes, int64_t skipped_updates, double wall_seconds,
+                 const std::vector<std::pair<double, int64_t>>& recent_episodes) {
   require(parameters.size() == engine.num_parameters(), "the parameters are of another network");
   std::vector<Floats> arrays;
-  std::vector<const float*> pointers;
-  if (!statistics.empty()) {
-    for (const char* name : engine.statistic_names()) {
-      require(statistics.contains(name), "the optimizer statistics are of another optimizer");
-      arrays.push_back(statistics[name].cast<Floats>());
-      require(arrays.back().size() == engine.num_parameters(), "the optimizer statistics are of another network");
-      pointers.push_back(arrays.back().data());
-    }
-  }
-  engine.load(parameters.data(), pointers, steps, updates, episodes);
+  const std::vector<const float*> pointers = statistics_of(engine, statistics, arrays);
+  Progress progress{.steps = steps,
+                    .updates = updates,
+                    .episodes = episodes,
+                    .skipped_updates = skipped_updates,
+                    .wall_seconds = wall_seconds};
+  for (const auto& [episode_return, length] : recent_episodes)
+    progress.recent_episodes.push_back({episode_return, length});
+  engine.load(parameters.data(), pointers, progress);
 }
 
-py::dict engine_worker_state(const Engine& engine, int worker) {
-  const WorkerState s = engine.worker_state(worker);
-  return py::dict("random"_a = s.random, "env"_a = py::bytes(s.env), "previous_done"_a = s.previous_done,
-                  "previous_ended"_a = s.previous_ended, "starts"_a = s.starts, "recurrent_state"_a = s.recurrent_state,
-                  "episode_return"_a = s.episode_return, "episode_length"_a = s.episode_length);
+py::dict worker_dict(const WorkerState& s) {
+  return py::dict("random"_a = s.random, "env"_a = py::bytes(s.env), "starts"_a = s.starts,
+                  "recurrent_state"_a = s.recurrent_state, "episode_return"_a = s.episode_return,
+                  "episode_length"_a = s.episode_length, "discounted_return"_a = s.discounted_return);
+}
+
+// Arrays by name; a mean and the sum of squared deviations of each number.
+py::dict normalization_dict(const Normalization& n) {
+  const auto array = [](const std::vector<double>& values) {
+    return copy_of(values.data(), static_cast<py::ssize_t>(values.size()));
+  };
+  return py::dict("observation_count"_a = n.observations.count, "observation_mean"_a = array(n.observations.mean),
+                  "observation_squares"_a = array(n.observations.squares), "return_count"_a = n.returns.count,
+                  "return_mean"_a = array(n.returns.mean), "return_squares"_a = array(n.returns.squares));
+}
+
+Moments moments_of(const py::dict& values, const std::string& kind) {
+  Moments moments;
+  moments.count = values[(kind + "_count").c_str()].cast<double>();
+  moments.mean = values[(kind + "_mean").c_str()].cast<std::vector<double>>();
+  moments.squares = values[(kind + "_squares").c_str()].cast<std::vector<double>>();
+  require(moments.mean.size() == moments.squares.size(), "the moments are of different sizes");
+  return moments;
+}
+
+void engine_load_normalization(Engine& engine, const py::dict& values) {
+  Normalization normalization;
+  normalization.observations = moments_of(values, "observation");
+  normalization.returns = moments_of(values, "return");
+  require(normalization.returns.mean.size() == 1, "the moments of the return are one");
+  engine.load_normalization(normalization);
+}
+
+py::dict engine_snapshot(const Engine& engine) {
+  Snapshot snapshot;
+  without_gil([&] { snapshot = engine.snapshot(); });
+  const auto array = [](const std::vector<float>& values) {
+    return copy_of(values.data(), static_cast<py::ssize_t>(values.size()));
+  };
+  py::dict statistics;
+  for (size_t i = 0; i < snapshot.statistics.size(); ++i)
+    statistics[engine.statistic_names()[i]] = array(snapshot.statistics[i]);
+  py::list workers, recent_episodes;
+  for (const WorkerState& worker : snapshot.workers) workers.append(worker_dict(worker));
+  const Progress& p = snapshot.progress;
+  for (const EpisodeLog::Episode& episode : p.recent_episodes)
+    recent_episodes.append(py::make_tuple(episode.episode_return, episode.length));
+  return py::dict("steps"_a = p.steps, "updates"_a = p.updates, "episodes"_a = p.episodes,
+                  "skipped_updates"_a = p.skipped_updates, "wall_seconds"_a = p.wall_seconds,
+                  "recent_episodes"_a = recent_episodes, "parameters"_a = array(snapshot.parameters),
+                  "statistics"_a = statistics, "normalization"_a = normalization_dict(snapshot.normalization),
+                  "workers"_a = workers);
 }
 
 void engine_load_worker_state(Engine& engine, int worker, const py::dict& state) {
   engine.load_worker_state(
       worker,
-      {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(),
-       state["previous_done"].cast<std::vector<uint8_t>>(), state["previous_ended"].cast<std::vector<uint8_t>>(),
-       state["starts"].cast<std::vector<uint8_t>>(), state["recurrent_state"].cast<std::vector<float>>(),
-       state["episode_return"].cast<std::vector<double>>(), state["episode_length"].cast<std::vector<int64_t>>()});
+      {state["random"].cast<uint64_t>(), state["env"].cast<std::string>(), state["starts"].cast<std::vector<uint8_t>>(),
+       state["recurrent_state"].cast<std::vector<float>>(), state["episode_return"].cast<std::vector<double>>(),
+       state["episode_length"].cast<std::vector<int64_t>>(), state["discounted_return"].cast<std::vector<double>>()});
+}
+
+const char* phase_name(const Engine& engine) {
+  switch (engine.phase()) {
+    case Phase::ready: return "ready";
+    case Phase::running: return "running";
+    case Phase::stopping: return "stopping";
+    case Phase::ended: return "ended";
+    case Phase::failed: return "failed";
+    case Phase::closed: return "closed";
+  }
+  throw std::logic_error("unknown phase");
 }
 
 }  // namespace
 
 void bind_engine(py::module_& m) {
+  py::register_exception<StateError>(m, "StateError", PyExc_RuntimeError);
   py::class_<Engine, EngineHolder>(m, "Engine")
       .def(py::init(&make_engine), "train"_a, "model"_a, "clients"_a)
-      .def("start", &Engine::start, "until"_a, Release())
-      .def("request_stop", &Engine::request_stop, Release())
-      .def("wait", &Engine::wait, "seconds"_a, Release())
+      .def(
+          "start", [](Engine& e, int64_t until) { without_gil([&] { e.start(until); }); }, "until"_a)
+      .def("request_stop",
+           [](Engine& e) {
+             int64_t run = 0;
+             without_gil([&] { run = e.request_stop(); });
+             return run;
+           })
+      .def(
+          "wait",
+          [](Engine& e, double seconds) {
+            bool ended = false;
+            without_gil([&] { ended = e.wait(seconds); });
+            return ended;
+          },
+          "seconds"_a)
+      .def(
+          "wait_for",
+          [](Engine& e, int64_t run, double seconds) {
+            bool ended = false;
+            without_gil([&] { ended = e.wait_for(run, seconds); });
+            return ended;
+          },
+          "run"_a, "seconds"_a)
+      .def("refuse_starts", [](Engine& e) { without_gil([&] { e.refuse_starts(); }); })
+      .def("close", [](Engine& e) { without_gil([&] { e.close(); }); })
+      .def_property_readonly("phase", &phase_name)
       .def_property_readonly("running", &Engine::running)
       .def_property_readonly("failure", &engine_failure)
       .def_property_readonly("num_workers", &Engine::num_workers)
@@ -125,11 +216,16 @@ void bind_engine(py::module_& m) {
       .def("stats", &engine_stats)
       .def("stage_seconds", &stage_seconds)
       .def("parameters", &engine_parameters)
-      .def("statistics", &engine_statistics)
-      .def("load", &engine_load, py::kw_only(), "parameters"_a, "statistics"_a, "steps"_a, "updates"_a, "episodes"_a)
-      .def("worker_state", &engine_worker_state, "worker"_a)
-      .def("load_worker_state", &engine_load_worker_state, "worker"_a, "state"_a)
-      .def("abandon", &Engine::abandon);
+      .def("snapshot", &engine_snapshot)
+      .def("load_parameters", &engine_load_parameters, "parameters"_a)
+      .def("load", &engine_load, py::kw_only(), "parameters"_a, "statistics"_a, "steps"_a, "updates"_a, "episodes"_a,
+           "skipped_updates"_a = 0, "wall_seconds"_a = 0.0,
+           "recent_episodes"_a = std::vector<std::pair<double, int64_t>>())
+      .def("normalization", [](const Engine& e) { return normalization_dict(e.normalization()); })
+      .def("load_normalization", &engine_load_normalization, "normalization"_a)
+      .def(
+          "worker_state", [](const Engine& e, int worker) { return worker_dict(e.worker_state(worker)); }, "worker"_a)
+      .def("load_worker_state", &engine_load_worker_state, "worker"_a, "state"_a);
 }
 
 }  // namespace a3c::bindings

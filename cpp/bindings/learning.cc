@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "bindings/python.h"
-#include "learn/categorical.h"
+#include "env/actions.h"
 #include "learn/loss.h"
 #include "learn/optimizer.h"
 #include "learn/random.h"
 #include "learn/returns.h"
 #include "learn/shared_params.h"
 #include "model/network.h"
+#include "policy/distribution.h"
 
 namespace a3c::bindings {
 namespace {
@@ -42,26 +43,29 @@ py::tuple returns_of(const Floats& rewards, const Bytes& done, const Bytes& boot
   return py::make_tuple(returns, advantages);
 }
 
-py::dict loss_of(const Floats& logits, const Floats& values, const Actions& actions, const Floats& advantages,
-                 const Floats& returns, const Bytes& valid, double value_coef, double entropy_coef,
-                 const std::optional<Floats>& acting_logits, double clip_coef) {
-  require(logits.ndim() == 2 && logits.shape(1) <= kMaxActions, "logits must be [N][num_actions]");
-  const py::ssize_t n = logits.shape(0);
-  const auto num_actions = static_cast<int>(logits.shape(1));
-  require(
-      values.size() == n && actions.size() == n && advantages.size() == n && returns.size() == n && valid.size() == n,
-      "values, actions, advantages, returns and valid must be [N]");
-  require(!acting_logits || acting_logits->size() == logits.size(), "acting_logits must be like logits");
-  for (py::ssize_t i = 0; i < n; ++i)
-    require(actions.data()[i] >= 0 && actions.data()[i] < num_actions, "an action is out of range");
-  py::array_t<float> d_logits({n, logits.shape(1)}), d_values(n);
+void check_actions(const ActionSpec& spec, const Floats& actions, py::ssize_t count) {
+  require(actions.size() == count * spec.size(), "actions must be [N][action_size]");
+  for (py::ssize_t i = 0; i < count; ++i) check_action(spec, actions.data() + i * spec.size());
+}
+
+py::dict loss_of(const ActionSpec& action, const Floats& policy, const Floats& values, const Floats& actions,
+                 const Floats& advantages, const Floats& returns, const Bytes& valid, double value_coef,
+                 double entropy_coef, const std::optional<Floats>& acting_policy, double clip_coef) {
+  const auto distribution = make_distribution(action);
+  require(policy.ndim() == 2 && policy.shape(1) == distribution->num_outputs(), "policy must be [N][num_outputs]");
+  const py::ssize_t n = policy.shape(0);
+  check_actions(action, actions, n);
+  require(values.size() == n && advantages.size() == n && returns.size() == n && valid.size() == n,
+          "values, advantages, returns and valid must be [N]");
+  require(!acting_policy || acting_policy->size() == policy.size(), "acting_policy must be like policy");
+  py::array_t<float> d_policy({n, policy.shape(1)}), d_values(n);
   const LossTerms terms = actor_critic_loss(
-      n, num_actions, logits.data(), acting_logits ? acting_logits->data() : nullptr, values.data(), actions.data(),
+      *distribution, n, policy.data(), acting_policy ? acting_policy->data() : nullptr, values.data(), actions.data(),
       advantages.data(), returns.data(), valid.data(),
       {static_cast<float>(value_coef), static_cast<float>(entropy_coef), static_cast<float>(clip_coef)},
-      d_logits.mutable_data(), d_values.mutable_data());
+      d_policy.mutable_data(), d_values.mutable_data());
   return py::dict("policy_loss"_a = terms.policy_loss, "value_loss"_a = terms.value_loss, "entropy"_a = terms.entropy,
-                  "valid"_a = terms.valid, "d_logits"_a = d_logits, "d_values"_a = d_values);
+                  "valid"_a = terms.valid, "d_policy"_a = d_policy, "d_values"_a = d_values);
 }
 
 py::array_t<float> normalized(const Floats& advantages, const Bytes& valid) {
@@ -97,22 +101,16 @@ py::array_t<float> push_all(const Floats& parameters, const std::vector<Floats>&
 
 }  // namespace
 
-void bind_learning(py::module_& m) {
+void bind_learning(py::module_& package) {
+  py::module_ m = package.def_submodule("learning", "The pure functions of learning, for tests.");
   m.def("compute_returns", &returns_of, "rewards"_a, "done"_a, "bootstraps"_a, "values"_a, "gamma"_a,
         "gae_lambda"_a = py::none());
-  m.def("actor_critic_loss", &loss_of, py::kw_only(), "logits"_a, "values"_a, "actions"_a, "advantages"_a, "returns"_a,
-        "valid"_a, "value_coef"_a, "entropy_coef"_a, "acting_logits"_a = py::none(), "clip_coef"_a = 0.0);
+  m.def("actor_critic_loss", &loss_of, py::kw_only(), "action"_a, "policy"_a, "values"_a, "actions"_a, "advantages"_a,
+        "returns"_a, "valid"_a, "value_coef"_a, "entropy_coef"_a, "acting_policy"_a = py::none(), "clip_coef"_a = 0.0);
   m.def("normalize_advantages", &normalized, "advantages"_a, "valid"_a);
   m.def("clip_by_global_norm", &clip_of, "gradient"_a, "max_norm"_a);
   m.def("push_all", &push_all, py::kw_only(), "parameters"_a, "gradients"_a, "optimizer"_a, "learning_rate"_a,
         "clip_scale"_a = 1.0, "num_workers"_a = 1);
-  m.def(
-      "sample_categorical",
-      [](const Floats& logits, float uniform) {
-        require(logits.ndim() == 1 && logits.size() > 0, "logits must be [num_actions]");
-        return categorical::sample(logits.data(), static_cast<int>(logits.size()), uniform);
-      },
-      "logits"_a, "uniform"_a);
   m.def(
       "worker_uniforms",
       [](uint64_t seed, uint64_t worker, int count) {

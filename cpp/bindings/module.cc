@@ -6,6 +6,8 @@ PYBIND11_MODULE(a3c_fast_core, m) {
   a3c::bindings::bind_configs(m);  // first: the others' constructors take them
   a3c::bindings::bind_env_client(m);
   a3c::bindings::bind_networks(m);
+  a3c::bindings::bind_policy(m);
   a3c::bindings::bind_learning(m);
   a3c::bindings::bind_engine(m);
+  a3c::bindings::bind_process(m);
 }

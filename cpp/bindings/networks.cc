@@ -2,27 +2,34 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "bindings/parameter_specs.h"
 #include "bindings/python.h"
+#include "learn/normalizer.h"
 #include "model/network.h"
 #include "model/replica.h"
 #include "model/threads.h"
+#include "run/forks.h"
 
 namespace a3c::bindings {
 namespace {
 
+// Rows as a client's recv() has them: uint8 [N][observation.bytes()].
 py::ssize_t sample_count(const py::array& observations, const ModelConfig& config) {
-  py::ssize_t size = 1;
-  for (int64_t extent : config.observation_shape) size *= extent;
-  const bool bytes = config.observation_type == ObservationType::uint8;
-  require(bytes ? py::isinstance<py::array_t<uint8_t>>(observations) : py::isinstance<py::array_t<float>>(observations),
-          "observations have another dtype than the model's");
-  require((observations.flags() & py::array::c_style) != 0 && observations.size() % size == 0,
-          "observations must be C-contiguous [N][...observation_shape]");
-  return observations.size() / size;
+  require(py::isinstance<py::array_t<uint8_t>>(observations) && (observations.flags() & py::array::c_style) != 0 &&
+              observations.ndim() == 2 && observations.shape(1) == config.observation.bytes(),
+          "observations must be rows of the model's observation: C-contiguous bytes");
+  return observations.shape(0);
 }
+
+// The calling thread is the program's, and so are LibTorch's settings.
+struct Independent {
+  Computing computing;
+  NewThreadTorch thread;
+  ExactFloat32 process;
+};
 
 struct BoundReplica {
   explicit BoundReplica(const ModelConfig& model) : config(model), replica(model) {}
@@ -32,29 +39,31 @@ struct BoundReplica {
 
 py::tuple replica_forward(BoundReplica& self, const py::array& observations) {
   const py::ssize_t n = sample_count(observations, self.config);
-  py::array_t<float> logits({n, static_cast<py::ssize_t>(self.config.num_actions)}), values(n);
+  py::array_t<float> policy({n, static_cast<py::ssize_t>(self.config.num_outputs)}), values(n);
   const void* data = observations.data();
-  float* logits_data = logits.mutable_data();
+  float* policy_data = policy.mutable_data();
   float* values_data = values.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    self.replica.forward(data, n, {}, logits_data, values_data);
-  }
-  return py::make_tuple(logits, values);
+  without_gil([&] {
+    const Independent independent;
+    self.replica.forward(data, n, {}, policy_data, values_data);
+  });
+  return py::make_tuple(policy, values);
 }
 
-py::array_t<float> replica_gradients(BoundReplica& self, const py::array& observations, const Floats& d_logits,
+py::array_t<float> replica_gradients(BoundReplica& self, const py::array& observations, const Floats& d_policy,
                                      const Floats& d_values) {
   const py::ssize_t n = sample_count(observations, self.config);
-  require(d_logits.size() == n * self.config.num_actions && d_values.size() == n,
-          "d_logits must be [N][num_actions] and d_values [N]");
+  require(d_policy.size() == n * self.config.num_outputs && d_values.size() == n,
+          "d_policy must be [N][num_outputs] and d_values [N]");
   const void* data = observations.data();
   std::vector<int64_t> samples(static_cast<size_t>(n));
   std::iota(samples.begin(), samples.end(), 0);
-  {
-    const py::gil_scoped_release release;  // LibTorch's autograd refuses to run under the GIL
-    self.replica.compute_gradients(data, samples.data(), n, {}, d_logits.data(), d_values.data());
-  }
+  // LibTorch's autograd refuses to run under the GIL.
+  without_gil([&] {
+    const Independent independent;
+    renew_autograd();
+    self.replica.compute_gradients(data, samples.data(), n, {}, d_policy.data(), d_values.data());
+  });
   return copy_of(self.replica.gradients(), self.replica.size());
 }
 
@@ -66,7 +75,29 @@ struct BoundNetwork {
   int num_envs;
   StageClock clock{};
   std::unique_ptr<Network> network;
+  std::optional<ObservationScale> scale;  // where observations are normalized before they come to the network
 };
+
+// Normalizes by these from now on. mean, variance [num_features].
+void network_set_normalization(BoundNetwork& self, const Doubles& mean, const Doubles& variance) {
+  const int64_t size = self.config.observation.num_features;
+  require(mean.size() == size && variance.size() == size, "the moments are of other observations");
+  self.scale.emplace(size);
+  self.scale->set(mean.data(), variance.data());
+}
+
+// The rows with their numbers normalized, in `room`.
+const void* normalized_rows(const BoundNetwork& self, const void* rows, std::vector<uint8_t>& room) {
+  if (!self.scale) return rows;
+  const ObservationSpec& spec = self.config.observation;
+  const auto* bytes = static_cast<const uint8_t*>(rows);
+  room.assign(bytes, bytes + self.num_envs * spec.bytes());
+  for (int env = 0; env < self.num_envs; ++env) {
+    auto* numbers = reinterpret_cast<float*>(room.data() + env * spec.bytes() + spec.features_offset());
+    self.scale->apply(numbers, numbers);
+  }
+  return room.data();
+}
 
 void network_set_parameters(BoundNetwork& self, const Floats& flat) {
   require(flat.size() == self.network->size(), "the parameters are of another network");
@@ -77,35 +108,37 @@ void network_set_parameters(BoundNetwork& self, const Floats& flat) {
 py::tuple network_act(BoundNetwork& self, const py::array& observations, const Bytes& starts) {
   require(sample_count(observations, self.config) == self.num_envs && starts.size() == self.num_envs,
           "observations and starts must be [num_envs]");
-  py::array_t<float> logits({self.num_envs, self.config.num_actions}), values(self.num_envs);
+  py::array_t<float> policy({self.num_envs, self.config.num_outputs}), values(self.num_envs);
   const void* data = observations.data();
   const uint8_t* starts_data = starts.data();
-  float* logits_data = logits.mutable_data();
+  float* policy_data = policy.mutable_data();
   float* values_data = values.mutable_data();
-  {
-    const py::gil_scoped_release release;
+  without_gil([&] {
+    const Independent independent;
+    std::vector<uint8_t> room;
     self.network->recurrence().carry(1);  // from the step before
-    self.network->act(0, data, starts_data, logits_data, values_data);
-  }
-  return py::make_tuple(logits, values);
+    self.network->act(0, normalized_rows(self, data, room), starts_data, policy_data, values_data);
+  });
+  return py::make_tuple(policy, values);
 }
 
-py::tuple network_gradients(BoundNetwork& self, const py::array& observations, const Floats& d_logits,
+py::tuple network_gradients(BoundNetwork& self, const py::array& observations, const Floats& d_policy,
                             const Floats& d_values) {
   require(sample_count(observations, self.config) == self.num_envs, "observations must be [num_envs]");
-  require(d_logits.size() == py::ssize_t{self.num_envs} * self.config.num_actions && d_values.size() == self.num_envs,
-          "d_logits must be [num_envs][num_actions] and d_values [num_envs]");
+  require(d_policy.size() == py::ssize_t{self.num_envs} * self.config.num_outputs && d_values.size() == self.num_envs,
+          "d_policy must be [num_envs][num_outputs] and d_values [num_envs]");
   std::vector<int64_t> samples(static_cast<size_t>(self.num_envs));
   std::iota(samples.begin(), samples.end(), 0);
   py::array_t<float> gradient(self.network->size());
   float* whole = gradient.mutable_data();
   const void* data = observations.data();
-  {
-    const py::gil_scoped_release release;
-    self.network->compute_gradients(data, samples.data(), self.num_envs, d_logits.data(), d_values.data());
+  without_gil([&] {
+    const Independent independent;
+    renew_autograd();
+    self.network->compute_gradients(data, samples.data(), self.num_envs, d_policy.data(), d_values.data());
     self.network->read_gradients(
         0, [&](int64_t offset, int64_t count, const float* piece) { std::copy_n(piece, count, whole + offset); });
-  }
+  });
   return py::make_tuple(gradient, self.network->squared_gradient_norm());
 }
 
@@ -127,15 +160,15 @@ void bind_networks(py::module_& m) {
           },
           "flat"_a)
       .def("forward", &replica_forward, "observations"_a)
-      .def("gradients", &replica_gradients, "observations"_a, "d_logits"_a, "d_values"_a);
+      .def("gradients", &replica_gradients, "observations"_a, "d_policy"_a, "d_values"_a);
 
   py::class_<BoundNetwork>(m, "Network")
       .def(py::init<const ModelConfig&, int>(), "model"_a, "num_envs"_a)
       .def("set_parameters", &network_set_parameters, "flat"_a)
+      .def("set_normalization", &network_set_normalization, "mean"_a, "variance"_a)
       .def("act", &network_act, "observations"_a, "starts"_a)
-      .def("gradients", &network_gradients, "observations"_a, "d_logits"_a, "d_values"_a);
+      .def("gradients", &network_gradients, "observations"_a, "d_policy"_a, "d_values"_a);
 
-  m.def("torch_threads", &torch_threads);
   m.def("network_isa", &network_isa, "model"_a);
 }
 

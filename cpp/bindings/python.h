@@ -7,6 +7,7 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 
 namespace py = pybind11;
@@ -15,12 +16,27 @@ using namespace py::literals;
 namespace a3c::bindings {
 
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Bytes = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
-using Actions = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
-using Release = py::call_guard<py::gil_scoped_release>;
 
 inline void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
+}
+
+// Calls `body`, which touches nothing of Python's, without the GIL, and throws what it throws. pybind11's
+// gil_scoped_release takes the GIL back in a destructor: where the interpreter ends meanwhile it ends a daemon thread
+// there, and an exit out of a destructor is the end of the whole process.
+template <typename Body>
+void without_gil(const Body& body) {
+  std::exception_ptr failure;
+  PyThreadState* const thread = PyEval_SaveThread();
+  try {
+    body();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  PyEval_RestoreThread(thread);
+  if (failure) std::rethrow_exception(failure);
 }
 
 template <typename T>
@@ -32,7 +48,9 @@ py::array_t<T> copy_of(const T* data, py::ssize_t size) {
 void bind_configs(py::module_& m);
 void bind_env_client(py::module_& m);
 void bind_networks(py::module_& m);
+void bind_policy(py::module_& m);
 void bind_learning(py::module_& m);
 void bind_engine(py::module_& m);
+void bind_process(py::module_& m);
 
 }  // namespace a3c::bindings

@@ -3,13 +3,14 @@
 // Who calls: one worker thread, alternately recv() and send(), beginning with recv(), which returns the
 // observations of the reset. recv() blocks until every environment of the batch has stepped and has no timeout;
 // a worker therefore stops only after a recv() and before its next send(). Neither takes the GIL.
-// Autoreset is next-step: the send() after `done` starts a new episode, ignores the action and earns reward 0.
+// Autoreset is next-step: the send() after `done` only resets and ignores the action. Only the client knows what such
+// a reset step led to, so it says of each step whether it was the agent's own and whether an episode begins.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
-#include "config.h"
+#include "env/spec.h"
 
 namespace a3c {
 
@@ -19,7 +20,9 @@ struct StepBatch {
   const float* raw_reward;       // what the game paid
   const uint8_t* done;           // the next step is a reset step (a lost life counts when asked)
   const uint8_t* bootstraps;     // 1 unless this step truly ended things: !done || (truncated && !terminated)
-  const uint8_t* episode_ended;  // terminated || truncated: never a lost life
+  const uint8_t* episode_ended;  // terminated || truncated, never a lost life; also a reset step that ends one unseen
+  const uint8_t* valid;          // the action was the agent's: 0 for a reset step, whose rewards are nobody's
+  const uint8_t* starts;         // the observation is the first of an episode
 };
 
 class EnvClient {
@@ -28,11 +31,13 @@ class EnvClient {
 
   virtual const EnvSpec& spec() const = 0;
 
-  // Waits for the step that the last send() began and writes K observations, C-contiguous, to `observations`.
+  // Waits for the step that the last send() began and writes K observations, rows of spec().observation.bytes() at a
+  // multiple of four bytes, one after another to `observations`.
   virtual const StepBatch& recv(void* observations) = 0;
 
-  // Begins the next step. `actions`: K indices in [0, num_actions).
-  virtual void send(const int32_t* actions) = 0;
+  // Begins the next step. `actions`: K rows of spec().action.size() components, see ActionSpec. Throws
+  // std::out_of_range for what is no action; what an environment would do with it is not known: some hang, some die.
+  virtual void send(const float* actions) = 0;
 
   // The state between a recv() and the next send(), for environments that can be continued exactly; empty for
   // those that cannot (EnvPool), which begin new episodes when a run is resumed. After load_state() the next recv()

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "policy/distribution.h"
+
 namespace a3c {
 
 struct LossConfig {
@@ -22,15 +24,16 @@ struct LossTerms {
 // L = mean over valid samples of  -log pi(a|s) A + c_v (R - V(s))^2 - beta H(pi(.|s)).
 // Mnih et al. 2016, section 4, and Algorithm S3. A and R are constants: no gradient passes through them.
 //
-// With acting_logits, those of the policy that chose the actions, the samples are used again: the first term becomes
-// -min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) with the importance ratio r = pi(a|s) / pi_acting(a|s), Schulman et
-// al. 2017, equation 7. Null where that policy is pi itself: r is 1, and the gradients are the same.
+// With acting_policy, the outputs of the policy that chose the actions, the samples are used again: the first term
+// becomes -min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) with the importance ratio r = pi(a|s) / pi_acting(a|s),
+// Schulman et al. 2017, equation 7. Null where that policy is pi itself: r is 1, and the gradients are the same.
 //
-// logits, acting_logits, d_logits: [num_samples][num_actions]; all else [num_samples]. Samples with valid == 0 (reset
-// steps, where the environment ignored the action) get zero gradient and no weight. num_actions is at most kMaxActions.
-inline constexpr int kMaxActions = 1024;
-LossTerms actor_critic_loss(int64_t num_samples, int num_actions, const float* logits, const float* acting_logits,
-                            const float* values, const int32_t* actions, const float* advantages, const float* returns,
-                            const uint8_t* valid, const LossConfig& config, float* d_logits, float* d_values);
+// policy, acting_policy, d_policy: [num_samples][num_outputs] of `distribution`; actions: [num_samples][action_size];
+// all else [num_samples]. Samples with valid == 0 (reset steps, where the environment ignored the action) get zero
+// gradient and no weight.
+LossTerms actor_critic_loss(const Distribution& distribution, int64_t num_samples, const float* policy,
+                            const float* acting_policy, const float* values, const float* actions,
+                            const float* advantages, const float* returns, const uint8_t* valid,
+                            const LossConfig& config, float* d_policy, float* d_values);
 
 }  // namespace a3c

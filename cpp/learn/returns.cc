@@ -47,6 +47,7 @@ void normalize_advantages(int64_t num_samples, const uint8_t* valid, float* adva
   const double mean = sum / static_cast<double>(count);
   for (int64_t i = 0; i < num_samples; ++i)
     if (valid[i]) squares += (advantages[i] - mean) * (advantages[i] - mean);
+  if (squares == 0) return;
   const double deviation = std::sqrt(squares / static_cast<double>(count));
   for (int64_t i = 0; i < num_samples; ++i)
     if (valid[i]) advantages[i] = static_cast<float>((advantages[i] - mean) / (deviation + 1e-8));

@@ -19,8 +19,8 @@ void n_step_returns(int t_max, int num_envs, const float* rewards, const uint8_t
 void gae(int t_max, int num_envs, const float* rewards, const uint8_t* done, const uint8_t* bootstraps,
          const float* values, double gamma, double lambda, float* returns, float* advantages);
 
-// To mean 0 and standard deviation 1 over the valid samples of a rollout; the others keep what they have. One valid
-// sample, or equal ones, become 0.
+// To mean 0 and standard deviation 1 over the valid samples of a rollout; the others keep what they have. Where there
+// is no deviation to divide by, with one valid sample or equal ones, all keep it: 0 would teach the policy nothing.
 void normalize_advantages(int64_t num_samples, const uint8_t* valid, float* advantages);
 
 }  // namespace a3c

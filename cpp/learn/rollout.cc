@@ -1,15 +1,18 @@
 #include "learn/rollout.h"
 
+#include <cstddef>
+
 namespace a3c {
 
-Rollout::Rollout(int t_max, const EnvSpec& spec)
+Rollout::Rollout(int t_max, const EnvSpec& spec, int num_outputs)
     : t_max(t_max),
       num_envs(spec.num_envs),
-      num_actions(spec.num_actions),
-      observation_bytes(spec.observation_bytes()),
-      observations(static_cast<size_t>((t_max + 1) * spec.num_envs * spec.observation_bytes())),
-      actions(static_cast<size_t>(size())),
-      logits(static_cast<size_t>((size() + num_envs) * num_actions)),
+      num_outputs(num_outputs),
+      action_size(spec.action.size()),
+      observation_bytes(spec.observation.bytes()),
+      observations(static_cast<size_t>((t_max + 1) * spec.num_envs * spec.observation.bytes())),
+      actions(static_cast<size_t>(size() * action_size)),
+      policy(static_cast<size_t>((size() + num_envs) * num_outputs)),
       values(static_cast<size_t>(size() + num_envs)),
       rewards(static_cast<size_t>(size())),
       done(static_cast<size_t>(size())),

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "config.h"
+#include "env/spec.h"
 
 namespace a3c {
 
@@ -12,12 +12,13 @@ namespace a3c {
 struct Rollout {
   int t_max;
   int num_envs;
-  int num_actions;
+  int num_outputs;  // of the policy
+  int action_size;
   int64_t observation_bytes;
 
   std::vector<uint8_t> observations;  // [t_max + 1][K][observation_bytes]: the last row is what the cut bootstraps from
-  std::vector<int32_t> actions;       // [t_max][K]
-  std::vector<float> logits;          // [t_max + 1][K][num_actions]
+  std::vector<float> actions;         // [t_max][K][action_size]
+  std::vector<float> policy;          // [t_max + 1][K][num_outputs]
   std::vector<float> values;          // [t_max + 1][K]
   std::vector<float> rewards;         // [t_max][K]
   std::vector<uint8_t> done;          // [t_max][K]: step t ended something, so t + 1 is a reset step
@@ -27,10 +28,11 @@ struct Rollout {
   std::vector<float> returns;         // [t_max][K]
   std::vector<float> advantages;      // [t_max][K]
 
-  Rollout(int t_max, const EnvSpec& spec);
+  Rollout(int t_max, const EnvSpec& spec, int num_outputs);
 
   int64_t size() const { return int64_t{t_max} * num_envs; }
   uint8_t* observation_row(int t) { return observations.data() + t * num_envs * observation_bytes; }
+  float* action_row(int t) { return actions.data() + at(t) * action_size; }
   int64_t at(int t, int env = 0) const { return int64_t{t} * num_envs + env; }
 };
 

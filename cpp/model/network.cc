@@ -4,8 +4,10 @@
 
 #include "learn/optimizer.h"
 #include "model/kernels/conv_net.h"
+#include "model/kernels/dense_net.h"
 #include "model/kernels/dispatch.h"
 #include "model/replica.h"
+#include "model/threads.h"
 
 namespace a3c {
 namespace {
@@ -21,20 +23,20 @@ class AutogradNetwork final : public Network {
   void parameters_changed() override {}
   Recurrence& recurrence() override { return recurrence_; }
 
-  void act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) override {
+  void act(int t, const void* observations, const uint8_t* starts, float* policy, float* values) override {
     recurrence_.begin(t, starts);
     replica_.forward(observations, recurrence_.num_envs,
-                     {.state = recurrence_.state(t), .next_state = recurrence_.state(t + 1)}, logits, values);
+                     {.state = recurrence_.state(t), .next_state = recurrence_.state(t + 1)}, policy, values);
     lap(clock_, kAutogradForward);
   }
-  void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits,
+  void evaluate(const void* observations, const int64_t* samples, int64_t count, float* policy,
                 float* values) override {
-    replica_.forward(observations, samples, count, sequences(samples, count), logits, values);
+    replica_.forward(observations, samples, count, sequences(samples, count), policy, values);
     lap(clock_, kAutogradForward);
   }
-  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_policy,
                          const float* d_values) override {
-    replica_.compute_gradients(observations, samples, count, sequences(samples, count), d_logits, d_values);
+    replica_.compute_gradients(observations, samples, count, sequences(samples, count), d_policy, d_values);
     lap(clock_, kAutogradBackward);
   }
 
@@ -64,12 +66,19 @@ class AutogradNetwork final : public Network {
   std::vector<float> state_;     // of its environments, before the first step
 };
 
-// Null: LibTorch.
-const kernels::ConvNetKernels* kernels_for(const ModelConfig& config) {
-  if (ConvNet::supports(config)) return best_kernels(config.precision);
+// Both null: LibTorch.
+struct Kernels {
+  const kernels::ConvNetKernels* conv = nullptr;
+  const kernels::DenseNetKernels* dense = nullptr;
+};
+
+Kernels kernels_for(const ModelConfig& config) {
+  if (ConvNet::supports(config)) return {.conv = best_kernels(config.precision)};
+  check_chosen_kernels();
   if (config.precision == Precision::bf16)
     throw std::invalid_argument("only paper and nature on observations [4, 84, 84] compute in bf16");
-  return nullptr;
+  if (DenseNet::supports(config)) return {.dense = best_dense_kernels(config.precision)};
+  return {};
 }
 
 }  // namespace
@@ -82,15 +91,20 @@ void read_whole_gradient(const float* gradient, int64_t size, double from, const
 }
 
 const char* network_isa(const ModelConfig& config) {
-  const kernels::ConvNetKernels* kernels = kernels_for(config);
-  return kernels ? kernels->isa : "libtorch";
+  const Kernels kernels = kernels_for(config);
+  if (kernels.conv) return kernels.conv->isa;
+  return kernels.dense ? kernels.dense->isa : "libtorch";
 }
 
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock) {
-  const kernels::ConvNetKernels* kernels = kernels_for(config);
-  if (!kernels) return std::make_unique<AutogradNetwork>(config, t_max, num_envs, clock);
+  const NewThreadTorch independent;
+  const Kernels kernels = kernels_for(config);
+  if (!kernels.conv && !kernels.dense) return std::make_unique<AutogradNetwork>(config, t_max, num_envs, clock);
   const Replica layout(config);
-  return std::make_unique<ConvNet>(config, layout.parameter_specs(), layout.size(), t_max, num_envs, *kernels, clock);
+  const std::vector<ParameterSpec>& specs = layout.parameter_specs();
+  if (kernels.dense)
+    return std::make_unique<DenseNet>(config, specs, layout.size(), t_max, num_envs, *kernels.dense, clock);
+  return std::make_unique<ConvNet>(config, specs, layout.size(), t_max, num_envs, *kernels.conv, clock);
 }
 
 }  // namespace a3c

@@ -1,8 +1,8 @@
 // What a worker needs of its copy of the network, theta': act step by step, then the gradients of the whole rollout.
 //
 // Parameters do not change within a rollout, so an implementation may keep what acting computed for the backward
-// pass. One thread at a time; nothing is shared. Two implementations: LibTorch's autograd, which is the definition
-// and serves every model, and our own kernels for the convolutional ones.
+// pass. One thread at a time; nothing is shared. Three implementations: LibTorch's autograd, which is the definition
+// and serves every model, and our own kernels for the convolutional ones and for those of fully connected layers.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +27,21 @@ class Network {
   virtual void parameters_changed() = 0;
 
   // The policy and value of step t in [0, t_max] for all environments of the rollout, whose steps go up from 0.
-  // observations [num_envs][...]; starts [num_envs], where an episode begins -> logits [num_envs][num_actions], values
+  // observations [num_envs][...]; starts [num_envs], where an episode begins -> policy [num_envs][num_outputs], values
   // [num_envs].
-  virtual void act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) = 0;
+  virtual void act(int t, const void* observations, const uint8_t* starts, float* policy, float* values) = 0;
 
   // act() again for some samples of the rollout, under parameters that have changed since. Sample t * num_envs + k is
   // step t of environment k. A recurrent network must be given all steps of its environments, [t_max][count / t_max];
   // it begins again from the state in which the rollout began. observations [t_max][num_envs][...], samples [count] ->
-  // logits [count][num_actions], values [count].
-  virtual void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits,
+  // policy [count][num_outputs], values [count].
+  virtual void evaluate(const void* observations, const int64_t* samples, int64_t count, float* policy,
                         float* values) = 0;
 
   // d(loss)/d(parameters) from d(loss)/d(outputs), for samples that act() or evaluate() has just gone
-  // through; truncated there, where the rollout begins. observations [t_max][num_envs][...]; samples [count], d_logits
-  // [count][num_actions], d_values [count].
-  virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+  // through; truncated there, where the rollout begins. observations [t_max][num_envs][...]; samples [count], d_policy
+  // [count][num_outputs], d_values [count].
+  virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_policy,
                                  const float* d_values) = 0;
 
   // Of the last compute_gradients(): the squared global norm, and the gradients themselves, in pieces that cover the
@@ -62,7 +62,7 @@ std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int 
 void read_whole_gradient(const float* gradient, int64_t size, double from, const GradientReader& read);
 
 // The name of the kernels that it takes, as A3C_FAST_ISA has it. Throws std::invalid_argument when neither this network
-// nor this CPU has any of `config.precision`.
+// nor this CPU has any of `config.precision`, std::runtime_error when A3C_FAST_ISA names some that it cannot take.
 const char* network_isa(const ModelConfig& config);
 
 }  // namespace a3c

@@ -37,18 +37,18 @@ class Replica {
 
   void initialize(uint64_t seed);
 
-  // observations [num_samples][...] -> logits [num_samples][num_actions], values [num_samples].
-  void forward(const void* observations, int64_t num_samples, const Sequences& sequences, float* logits, float* values);
+  // observations [num_samples][...] -> policy [num_samples][num_outputs], values [num_samples].
+  void forward(const void* observations, int64_t num_samples, const Sequences& sequences, float* policy, float* values);
 
-  // The same for observations samples[0 .. count - 1] of more: samples [count] -> logits [count][num_actions], values
+  // The same for observations samples[0 .. count - 1] of more: samples [count] -> policy [count][num_outputs], values
   // [count]. `sequences` matters to a recurrent network alone.
   void forward(const void* observations, const int64_t* samples, int64_t count, const Sequences& sequences,
-               float* logits, float* values);
+               float* policy, float* values);
 
   // d(loss)/d(parameters) into gradients(), from d(loss)/d(outputs), for observations samples[0 .. count - 1]. samples
-  // [count], d_logits [count][num_actions], d_values [count].
+  // [count], d_policy [count][num_outputs], d_values [count].
   void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const Sequences& sequences,
-                         const float* d_logits, const float* d_values);
+                         const float* d_policy, const float* d_values);
 
  private:
   struct Impl;

@@ -7,6 +7,18 @@
 #include "learn/random.h"
 
 namespace a3c {
+namespace {
+
+// Any choice, and continuous components from -1 to 1 of the policy's units: between the bounds, where there are some.
+void choose_randomly(const EnvSpec& spec, Random& random, std::vector<float>& actions) {
+  const auto size = static_cast<size_t>(spec.action.size());
+  for (size_t i = 0; i < actions.size(); ++i)
+    actions[i] = spec.action.continuous()
+                     ? 2 * random.uniform() - 1
+                     : static_cast<float>(random.next() % static_cast<uint64_t>(spec.action.choices[i % size]));
+}
+
+}  // namespace
 
 int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_t>& started, int64_t steps,
                       uint64_t seed) {
@@ -16,15 +28,14 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
   const auto step = [&](size_t index) {
     EnvClient& client = *clients[index];
     const EnvSpec& spec = client.spec();
-    std::vector<uint64_t> observations(static_cast<size_t>((spec.num_envs * spec.observation_bytes() + 7) / 8));
-    std::vector<int32_t> actions(static_cast<size_t>(spec.num_envs));
+    std::vector<uint64_t> observations(static_cast<size_t>((spec.num_envs * spec.observation.bytes() + 7) / 8));
+    std::vector<float> actions(static_cast<size_t>(spec.num_envs) * spec.action.size());
     Random random = worker_random(seed, index);
     try {
       if (!started[index]) client.recv(observations.data());
       started[index] = 1;
       while (made.load(std::memory_order_relaxed) < steps && !failed.load(std::memory_order_relaxed)) {
-        for (int32_t& action : actions)
-          action = static_cast<int32_t>(random.next() % static_cast<uint64_t>(spec.num_actions));
+        choose_randomly(spec, random, actions);
         client.send(actions.data());
         client.recv(observations.data());
         made.fetch_add(spec.num_envs, std::memory_order_relaxed);

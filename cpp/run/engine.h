@@ -1,7 +1,19 @@
 // Threads: start, stop, join, the first failure, the watchdog, and statistics while it runs.
 //
-// Any one thread at a time may call start(), load() and the destructor; wait(), request_stop(), stats() and
-// read_parameters() may be called from anywhere, at any time. No call takes the GIL.
+// The life of a run is one state, Phase, under one mutex. Every method may be called by any thread at any time; what a
+// phase does not allow throws StateError and changes nothing. No call takes the GIL.
+//
+//                   start()      request_stop()   wait()               load_...()   close()
+//   ready           -> running   -                true                 yes          -> closed
+//   running         refused      -> stopping      until it has ended   refused      -> stopping -> closed
+//   stopping        refused      -                until it has ended   refused      -> closed
+//   ended           -> running   -                true                 yes          -> closed
+//   failed          refused      -                true                 yes          -> closed
+//   closed          refused      -                true                 refused      -
+//
+// stopping becomes ended, or failed where a worker failed, when the last worker has ended; so does running, by itself.
+// A worker that hangs is given up and fails the run; while it has not come back what needs its rest is refused.
+// After a fork the child has none of the threads: there every method but the destructor throws StateError.
 #pragma once
 
 #include <array>
@@ -11,15 +23,25 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "model/replica.h"
 #include "model/threads.h"
+#include "run/forks.h"
 #include "run/worker.h"
 
 namespace a3c {
+
+enum class Phase { ready, running, stopping, ended, failed, closed };
+
+// A call that the state of the run does not allow.
+class StateError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
 
 struct WorkerFailure {
   int worker;
@@ -30,81 +52,129 @@ struct WorkerFailure {
 struct WorkerState {
   uint64_t random = 0;
   std::string env;
-  std::vector<uint8_t> previous_done;
-  std::vector<uint8_t> previous_ended;
   std::vector<uint8_t> starts;
   std::vector<float> recurrent_state;
   std::vector<double> episode_return;
   std::vector<int64_t> episode_length;
+  std::vector<double> discounted_return;  // of WorkerNormalizer
+};
+
+// How far a run has come.
+struct Progress {
+  int64_t steps = 0, updates = 0, episodes = 0, skipped_updates = 0;
+  double wall_seconds = 0;
+  std::vector<EpisodeLog::Episode> recent_episodes;  // oldest first
+};
+
+// What a checkpoint holds. The workers' states are there when the run stood still and nothing had failed.
+struct Snapshot {
+  Progress progress;
+  std::vector<float> parameters;
+  std::vector<std::vector<float>> statistics;  // in the order of Engine::statistic_names()
+  Normalization normalization;
+  std::vector<WorkerState> workers;
 };
 
 class Engine {
  public:
   // One worker a client. theta begins as the model's initialization from the seed.
   Engine(const TrainConfig& train, const ModelConfig& model, std::vector<std::unique_ptr<EnvClient>> clients);
-  // Stops and joins. A worker that does not come back within the watchdog's time is left behind with all it uses.
+  // close(). A worker that does not come back within the watchdog's time is left behind with all it uses.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
   // Starts the workers; they end when `until` steps are claimed, at request_stop(), or at the first failure.
-  // Throws std::logic_error when they run already or have failed.
   void start(int64_t until);
-  void request_stop();
+  // Ends a run that is under way; does not wait, and does nothing to a later one. Returns the number of the last run
+  // that has begun, for wait_for().
+  int64_t request_stop();
   // Waits until no worker runs, at most `seconds`; true when none does. A failure or a hang completes the wait.
   bool wait(double seconds);
-  bool running() const;
+  // The same until that run has ended, whatever has begun since.
+  bool wait_for(int64_t run, double seconds);
+  // From here on no run begins: what is saved after the last one has ended is all that there will be.
+  void refuse_starts();
+  // Ends the run, waits for that, and refuses everything from then on.
+  void close();
+  Phase phase() const;
+  bool running() const;  // running or stopping
   std::optional<WorkerFailure> failure() const;
 
   Stats stats() const;
   // Nanoseconds of all workers together by Stage, of finished rollouts since the engine was made.
   std::array<int64_t, kNumStages> stage_nanoseconds() const;
-  int num_workers() const { return static_cast<int>(state_->workers.size()); }
+  int num_workers() const { return num_workers_; }
   const std::vector<ParameterSpec>& parameter_specs() const { return parameter_specs_; }
-  int64_t num_parameters() const;
+  int64_t num_parameters() const { return num_parameters_; }
+  const std::vector<const char*>& statistic_names() const { return statistic_names_; }
 
-  // While workers run these are Hogwild reads: each number is whole, the vector is a mixture of nearby versions.
-  void read_parameters(float* destination) const { state_->shared.params.pull(destination); }
-  std::vector<const char*> statistic_names() const { return state_->shared.params.statistic_names(); }
+  // While workers run these are Hogwild reads: each number is whole, a vector is a mixture of nearby versions. At rest
+  // no run begins before a snapshot is complete.
+  void read_parameters(float* destination) const;
   void read_statistic(size_t index, float* destination) const;
+  Snapshot snapshot() const;
 
-  // All three throw std::logic_error while workers run.
-  void load(const float* parameters, const std::vector<const float*>& statistics, int64_t steps, int64_t updates,
-            int64_t episodes);
+  // Replaces the parameters and clears the optimizer's statistics and count of updates.
+  void load_parameters(const float* parameters);
+  // All that the shared vectors and the counters hold. No statistics: they are cleared.
+  void load(const float* parameters, const std::vector<const float*>& statistics, const Progress& progress);
+  // What observations and rewards are normalized by; before the first run.
+  Normalization normalization() const;
+  void load_normalization(const Normalization& normalization);
   WorkerState worker_state(int worker) const;
   void load_worker_state(int worker, const WorkerState& state);
 
-  // After a fork the threads do not exist in the child: forget them, and all that they used, without joining.
-  void abandon();
-
  private:
+  using Clock = std::chrono::steady_clock;
+
   // Shared with the threads, so that a worker that hangs can be left behind without pulling the floor from under it.
   struct State {
     State(const TrainConfig& train, const ModelConfig& model, std::vector<std::unique_ptr<EnvClient>> clients);
 
     std::vector<std::unique_ptr<Worker>> workers;  // constant; each with its own rules
     Shared shared;                                 // each member with its own guard
-    mutable std::mutex mutex;
-    std::condition_variable changed;       // notified when running() falls and when the watchdog shall end
-    std::optional<WorkerFailure> failure;  // guarded by mutex: the first one
-    std::vector<uint8_t> alive;            // guarded by mutex: the thread of the worker has not ended
-    std::vector<uint8_t> stuck;            // guarded by mutex: the watchdog gave this worker up
-    bool watching = false;                 // guarded by mutex: false ends the watchdog
+    mutable std::mutex mutex;                      // the lock over the state of the run
+    std::condition_variable changed;               // notified when `phase` changes and when a worker's thread ends
+    Phase phase = Phase::ready;                    // guarded by mutex
+    bool starts_refused = false;                   // guarded by mutex
+    std::optional<WorkerFailure> failure;          // guarded by mutex: the first one
+    std::vector<uint8_t> alive;                    // guarded by mutex: the thread of the worker has not ended
+    std::vector<uint8_t> stuck;                    // guarded by mutex: the watchdog gave this worker up
+    std::vector<uint8_t> detached;                 // guarded by mutex: nobody will join the thread of this worker
+    int64_t run = 0;                               // guarded by mutex: the number of the last one that has begun
+    Clock::time_point began{};                     // guarded by mutex: when it did
+    double seconds_before = 0;                     // guarded by mutex: of the runs that have ended
+    std::vector<std::thread> threads;              // of start(), with mutex held, and then of the supervisor alone
+    std::unique_ptr<ExactFloat32> exact;           // guarded by mutex: there while a run is under way
 
-    int running() const;  // with mutex held: workers alive and not given up
+    // With mutex held:
+    bool under_way() const { return phase == Phase::running || phase == Phase::stopping; }
+    int running() const;  // workers alive and not given up
+    double wall_seconds() const;
+    void become(Phase next);
+
     void fail(int worker, std::string message);
   };
 
   static void work(const std::shared_ptr<State>& state, int worker);
-  static void watch(const std::shared_ptr<State>& state);
-  void join();
-  void require_stopped(const char* what) const;
+  // The thread that watches the heartbeats, joins the workers that have ended, and ends the run.
+  static void supervise(const std::shared_ptr<State>& state);
+  static void give_up_silent_workers(State& state, std::vector<std::pair<int64_t, double>>& seen, double passed);
+  WorkerState state_of(const Worker& worker) const;
+  void require_own_process() const;
+  // The lock over the state, in the process that has the threads.
+  std::unique_lock<std::mutex> lock() const;
+  // The same, for what only a run that stands still allows.
+  std::unique_lock<std::mutex> lock_at_rest(const char* what) const;
 
+  const int forks_ = forks();
   std::shared_ptr<State> state_;
-  std::vector<ParameterSpec> parameter_specs_;            // constant
-  std::vector<std::thread> threads_;                      // the thread that calls start() and the destructor alone
-  std::thread watchdog_;                                  // the same
-  std::unique_ptr<SingleThreadedTorch> single_threaded_;  // guarded by state_->mutex: from start() until a wait() ends
+  std::vector<ParameterSpec> parameter_specs_;  // constant
+  std::vector<const char*> statistic_names_;    // constant
+  int num_workers_ = 0;                         // constant
+  int64_t num_parameters_ = 0;                  // constant
+  std::thread supervisor_;                      // guarded by state_->mutex
 };
 
 }  // namespace a3c

@@ -39,29 +39,38 @@ void StageLog::sum_into(std::array<int64_t, kNumStages>& nanoseconds) const {
 
 void EpisodeLog::add(double episode_return, int64_t length) {
   const std::lock_guard lock(mutex_);
-  last_.emplace_back(episode_return, length);
+  last_.push_back({episode_return, length});
   if (last_.size() > kWindow) last_.pop_front();
   ++count_;
 }
 
-void EpisodeLog::set_count(int64_t count) {
+void EpisodeLog::load(int64_t count, const std::vector<Episode>& recent) {
   const std::lock_guard lock(mutex_);
   count_ = count;
+  last_.assign(recent.end() - static_cast<int64_t>(std::min(recent.size(), kWindow)), recent.end());
+}
+
+std::vector<EpisodeLog::Episode> EpisodeLog::recent() const {
+  const std::lock_guard lock(mutex_);
+  return {last_.begin(), last_.end()};
 }
 
 EpisodeLog::Summary EpisodeLog::summary() const {
   const std::lock_guard lock(mutex_);
   double total_return = 0, total_length = 0, total_return_short = 0;
-  const size_t count = last_.size(), count_short = std::min(count, kShortWindow);
-  for (size_t i = 0; i < count; ++i) {
-    total_return += last_[i].first;
-    total_length += static_cast<double>(last_[i].second);
-    if (i >= count - count_short) total_return_short += last_[i].first;
+  const size_t known = last_.size();
+  const size_t there_were = static_cast<size_t>(count_);
+  const size_t window = std::min(there_were, kWindow), window_short = std::min(there_were, kShortWindow);
+  for (size_t i = 0; i < known; ++i) {
+    total_return += last_[i].episode_return;
+    total_length += static_cast<double>(last_[i].length);
+    if (i + window_short >= known) total_return_short += last_[i].episode_return;
   }
-  const auto mean = [](double total, size_t n) {
-    return n > 0 ? total / static_cast<double>(n) : std::numeric_limits<double>::quiet_NaN();
+  const auto mean = [known](double total, size_t n) {
+    return n > 0 && known >= n ? total / static_cast<double>(n) : std::numeric_limits<double>::quiet_NaN();
   };
-  return {count_, mean(total_return, count), mean(total_length, count), mean(total_return_short, count_short)};
+  return {count_, static_cast<int64_t>(known), mean(total_return, window), mean(total_length, window),
+          mean(total_return_short, window_short)};
 }
 
 }  // namespace a3c

@@ -47,20 +47,29 @@ class EpisodeLog {
  public:
   static constexpr size_t kWindow = 100, kShortWindow = 20;  // episodes
 
+  struct Episode {
+    double episode_return;
+    int64_t length;  // agent steps
+  };
+
   void add(double episode_return, int64_t length);
-  void set_count(int64_t count);
   // The number of episodes so far and the means over the last kWindow and kShortWindow of them, or over all where there
-  // are fewer; NaN before the first.
+  // are fewer; NaN before the first, and where the log does not know that many of the episodes that there were.
   struct Summary {
     int64_t episodes;
+    int64_t known;  // of the last kWindow
     double mean_return_100, mean_length_100, mean_return_20;
   };
   Summary summary() const;
 
+  // What the log goes on from: the number of episodes and the last of them, oldest first, as recent() gives them.
+  void load(int64_t count, const std::vector<Episode>& recent);
+  std::vector<Episode> recent() const;
+
  private:
   mutable std::mutex mutex_;
-  std::deque<std::pair<double, int64_t>> last_;  // guarded by mutex_
-  int64_t count_ = 0;                            // guarded by mutex_
+  std::deque<Episode> last_;  // guarded by mutex_: at most kWindow
+  int64_t count_ = 0;         // guarded by mutex_
 };
 
 struct Stats {
@@ -68,9 +77,11 @@ struct Stats {
   int64_t updates = 0;          // pushes
   int64_t skipped_updates = 0;  // gradients that were not finite
   int64_t episodes = 0;
-  double mean_return_100 = 0, mean_length_100 = 0, mean_return_20 = 0;  // NaN before the first episode
+  int64_t known_episodes = 0;  // of the last 100: fewer at the beginning, and after a resume that knew none
+  double mean_return_100 = 0, mean_length_100 = 0, mean_return_20 = 0;  // NaN where they are not known
   double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;   // NaN before the first update
   double learning_rate = 0, entropy_coef = 0;
+  double wall_seconds = 0;  // during which workers ran
 };
 
 }  // namespace a3c

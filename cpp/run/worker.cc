@@ -7,10 +7,10 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "learn/categorical.h"
 #include "learn/loss.h"
 #include "learn/optimizer.h"
 #include "learn/returns.h"
+#include "run/forks.h"
 
 namespace a3c {
 namespace {
@@ -35,31 +35,29 @@ void pull(Worker& worker, const Shared& shared) {
 
 void choose_actions(Worker& worker, int t) {
   Rollout& rollout = worker.rollout;
-  float* logits = &rollout.logits[rollout.at(t) * rollout.num_actions];
-  worker.network->act(t, rollout.observation_row(t), &rollout.starts[rollout.at(t)], logits,
+  float* policy = &rollout.policy[rollout.at(t) * rollout.num_outputs];
+  worker.network->act(t, rollout.observation_row(t), &rollout.starts[rollout.at(t)], policy,
                       &rollout.values[rollout.at(t)]);
-  for (int k = 0; k < rollout.num_envs; ++k)
-    rollout.actions[rollout.at(t, k)] =
-        categorical::sample(logits + k * rollout.num_actions, rollout.num_actions, worker.random.uniform());
+  worker.distribution->sample(rollout.num_envs, policy, worker.random, rollout.action_row(t));
   lap(worker.clock, kSampleActions);
 }
 
-// Writes what came of the actions at t. Autoreset is next-step: after a done step the action is ignored, so that step
-// is not the policy's own and is not valid.
+// Writes what came of the actions at t. A reset step ignores its action: nothing is learned from it, and what it pays
+// is nobody's. An episode may end within it, where the environment plays on by itself.
 void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) {
   Rollout& rollout = worker.rollout;
   for (int k = 0; k < rollout.num_envs; ++k) {
     const int64_t i = rollout.at(t, k);
-    rollout.valid[i] = !worker.previous_done[k];
-    rollout.rewards[i] = batch.reward[k];
+    rollout.valid[i] = batch.valid[k];
+    rollout.rewards[i] = batch.valid[k] ? worker.normalizer.reward(k, batch.reward[k], batch.done[k]) : batch.reward[k];
     rollout.done[i] = batch.done[k];
     rollout.bootstraps[i] = batch.bootstraps[k];
-    worker.previous_done[k] = batch.done[k];
-    rollout.starts[rollout.at(t + 1, k)] = worker.previous_ended[k];
-    worker.previous_ended[k] = batch.episode_ended[k];
+    rollout.starts[rollout.at(t + 1, k)] = batch.starts[k];
 
-    worker.episode_return[k] += batch.raw_reward[k];
-    worker.episode_length[k] += rollout.valid[i];
+    if (batch.valid[k]) {
+      worker.episode_return[k] += batch.raw_reward[k];
+      ++worker.episode_length[k];
+    }
     if (batch.episode_ended[k]) {
       shared.episodes.add(worker.episode_return[k], worker.episode_length[k]);
       worker.episode_return[k] = 0;
@@ -78,32 +76,44 @@ void carry(Worker& worker, int from) {
   worker.network->recurrence().carry(from);
 }
 
+// The step that the environments are making, its observations in row t.
+const StepBatch& receive(Worker& worker, int t) {
+  const Waiting now;  // and a fork of the process may happen
+  return worker.env->recv(worker.rollout.observation_row(t));
+}
+
 // Fills the rollout under theta'. False when the run was stopped on the way: the steps taken are dropped, and the
 // worker stands after a recv() with its current observation in row 0.
 bool roll_out(Worker& worker, Shared& shared) {
   Rollout& rollout = worker.rollout;
+  worker.normalizer.begin_rollout(shared.normalizer, rollout.observation_row(0));
   if (!worker.has_observation) {
     worker.activity = "waiting for the first observation";
-    worker.env->recv(rollout.observation_row(0));
+    const StepBatch batch = receive(worker, 0);
     lap(worker.clock, kWaitForEnvironment);
+    std::copy_n(batch.starts, rollout.num_envs, &rollout.starts[0]);
+    worker.normalizer.observe(rollout.observation_row(0), batch.done);
     worker.has_observation = true;
   }
   for (int t = 0; t < rollout.t_max; ++t) {
     if (shared.stop.load(std::memory_order_relaxed)) {
+      worker.normalizer.end_rollout(shared.normalizer);
       carry(worker, t);
       return false;
     }
     worker.activity = "choosing actions";
     choose_actions(worker, t);
     worker.activity = "waiting for the environment";
-    worker.env->send(&rollout.actions[rollout.at(t)]);
+    worker.env->send(rollout.action_row(t));
     lap(worker.clock, kSend);
-    const StepBatch batch = worker.env->recv(rollout.observation_row(t + 1));
+    const StepBatch batch = receive(worker, t + 1);
     lap(worker.clock, kWaitForEnvironment);
     record_step(worker, shared, t, batch);
+    worker.normalizer.observe(rollout.observation_row(t + 1), batch.done);
     lap(worker.clock, kRecordStep);
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
+  worker.normalizer.end_rollout(shared.normalizer);
   return true;
 }
 
@@ -111,7 +121,7 @@ void compute_returns(Worker& worker, const TrainConfig& config) {
   Rollout& rollout = worker.rollout;
   const int t_max = rollout.t_max;
   worker.network->act(t_max, rollout.observation_row(t_max), &rollout.starts[rollout.at(t_max)],
-                      &rollout.logits[rollout.at(t_max) * rollout.num_actions], &rollout.values[rollout.at(t_max)]);
+                      &rollout.policy[rollout.at(t_max) * rollout.num_outputs], &rollout.values[rollout.at(t_max)]);
   if (config.gae_lambda == 1.0)
     n_step_returns(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
                    rollout.values.data(), config.gamma, rollout.returns.data(), rollout.advantages.data());
@@ -159,31 +169,31 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
   const TrainConfig& config = shared.config;
   Rollout& rollout = worker.rollout;
   Worker::UpdateBatch& batch = worker.update;
-  const auto count = static_cast<int64_t>(batch.actions.size());
-  gather(rollout.actions, samples, count, 1, batch.actions);
-  gather(rollout.logits, samples, count, rollout.num_actions, batch.logits);
+  const int64_t count = batch.size;
+  gather(rollout.actions, samples, count, rollout.action_size, batch.actions);
+  gather(rollout.policy, samples, count, rollout.num_outputs, batch.policy);
   gather(rollout.values, samples, count, 1, batch.values);
   gather(rollout.advantages, samples, count, 1, batch.advantages);
   gather(rollout.returns, samples, count, 1, batch.returns);
   gather(rollout.valid, samples, count, 1, batch.valid);
 
   if (again) {
-    batch.acting_logits.swap(batch.logits);
+    batch.acting_policy.swap(batch.policy);
     pull(worker, shared);
-    worker.network->evaluate(rollout.observations.data(), samples, count, batch.logits.data(), batch.values.data());
+    worker.network->evaluate(rollout.observations.data(), samples, count, batch.policy.data(), batch.values.data());
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
 
   const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(shared.entropy_coef()),
                         static_cast<float>(config.clip_coef)};
   const LossTerms terms =
-      actor_critic_loss(count, rollout.num_actions, batch.logits.data(), again ? batch.acting_logits.data() : nullptr,
+      actor_critic_loss(*worker.distribution, count, batch.policy.data(), again ? batch.acting_policy.data() : nullptr,
                         batch.values.data(), batch.actions.data(), batch.advantages.data(), batch.returns.data(),
-                        batch.valid.data(), loss, batch.d_logits.data(), batch.d_values.data());
+                        batch.valid.data(), loss, batch.d_policy.data(), batch.d_values.data());
   lap(worker.clock, kLoss);
   worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   if (terms.valid == 0) return;
-  worker.network->compute_gradients(rollout.observations.data(), samples, count, batch.d_logits.data(),
+  worker.network->compute_gradients(rollout.observations.data(), samples, count, batch.d_policy.data(),
                                     batch.d_values.data());
   const double norm = std::sqrt(worker.network->squared_gradient_norm());
   lap(worker.clock, kClip);
@@ -213,7 +223,8 @@ double Shared::learning_rate() const {
   const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
   double factor = 1.0;
   if (config.learning_rate_warmup > 0) {
-    const auto learned = static_cast<double>(params.updates() * config.t_max * config.envs_per_update);
+    // With the next update's own samples, so that the first one does not learn at 0.
+    const auto learned = static_cast<double>((params.updates() + 1) * config.t_max * config.envs_per_update);
     factor = std::min(
         1.0, learned / (static_cast<double>(config.update_epochs) * static_cast<double>(config.learning_rate_warmup)));
   }
@@ -232,24 +243,26 @@ double Shared::entropy_coef() const {
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)
     : index(index),
       env(std::move(client)),
+      distribution(make_distribution(env->spec().action)),
       network(make_network(model, train.t_max, env->spec().num_envs, clock)),
-      rollout(train.t_max, env->spec()),
+      rollout(train.t_max, env->spec(), distribution->num_outputs()),
+      normalizer(env->spec().observation, env->spec().num_envs, train.normalize_observations, train.normalize_rewards,
+                 train.gamma),
       random(worker_random(train.seed, static_cast<uint64_t>(index))),
-      previous_done(env->spec().num_envs),
-      previous_ended(env->spec().num_envs),
       episode_return(env->spec().num_envs),
       episode_length(env->spec().num_envs),
       sample_order(static_cast<size_t>(rollout.size())),
       env_order(env->spec().num_envs) {
-  const auto samples = static_cast<size_t>(train.t_max) * train.envs_per_update;
-  const auto logits = samples * env->spec().num_actions;
-  update.actions.resize(samples);
-  update.logits.resize(logits);
-  update.acting_logits.resize(logits);
-  update.d_logits.resize(logits);
-  update.valid.resize(samples);
+  update.size = int64_t{train.t_max} * train.envs_per_update;
+  const auto resize = [&](std::vector<float>& array, int width) {
+    array.resize(static_cast<size_t>(update.size * width));
+  };
+  resize(update.actions, rollout.action_size);
+  for (std::vector<float>* array : {&update.policy, &update.acting_policy, &update.d_policy})
+    resize(*array, rollout.num_outputs);
   for (std::vector<float>* array : {&update.values, &update.advantages, &update.returns, &update.d_values})
-    array->resize(samples);
+    resize(*array, 1);
+  update.valid.resize(static_cast<size_t>(update.size));
 }
 
 void run_worker(Worker& worker, Shared& shared) {
@@ -266,8 +279,10 @@ void run_worker(Worker& worker, Shared& shared) {
     const int64_t update_size = int64_t{rollout.t_max} * shared.config.envs_per_update;
     for (int epoch = 0; epoch < shared.config.update_epochs; ++epoch) {
       order_samples(worker, epoch, shared.config.envs_per_update);
-      for (int64_t first = 0; first < rollout.size(); first += update_size)
+      for (int64_t first = 0; first < rollout.size(); first += update_size) {
+        let_fork();
         update(worker, shared, epoch > 0, &worker.sample_order[first]);
+      }
     }
     carry(worker, rollout.t_max);
 

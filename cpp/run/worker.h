@@ -9,21 +9,24 @@
 
 #include "config.h"
 #include "env/env_client.h"
+#include "learn/normalizer.h"
 #include "learn/random.h"
 #include "learn/rollout.h"
 #include "learn/shared_params.h"
 #include "model/network.h"
+#include "policy/distribution.h"
 #include "run/stats.h"
 
 namespace a3c {
 
 // What the workers of one run share.
 struct Shared {
-  Shared(const TrainConfig& config, int num_workers, int64_t num_parameters)
-      : config(config), num_workers(num_workers), params(num_parameters, config.optimizer) {}
+  Shared(const TrainConfig& config, int num_workers, int64_t num_parameters, int64_t num_features)
+      : config(config), num_workers(num_workers), params(num_parameters, config.optimizer), normalizer(num_features) {}
 
-  // learning_rate * min(1, learned / warmup) * (1 - steps / total_steps)^decay_power, at least 0. `learned` is what the
-  // updates so far have learned from: `steps` stands still while the first rollouts are learned from.
+  // Of the next update: learning_rate * min(1, learned / warmup) * (1 - steps / total_steps)^decay_power, at least 0.
+  // `learned` is what the updates so far and the next one learn from: the first takes the first step of the ramp.
+  // `steps` would not do, which stands still while the first rollouts are learned from.
   double learning_rate() const;
   // From entropy_coef linearly to entropy_final_fraction of it at entropy_decay_steps.
   double entropy_coef() const;
@@ -31,6 +34,7 @@ struct Shared {
   const TrainConfig config;                 // constant
   const int num_workers;                    // constant
   SharedParams params;                      // racy on purpose, because Hogwild
+  Normalizer normalizer;                    // its own mutex
   std::atomic<bool> stop{false};            // atomic; seen between any two environment steps
   std::atomic<int64_t> until{0};            // atomic; no rollout begins at or beyond this step
   std::atomic<int64_t> claimed{0};          // atomic; steps of finished rollouts and of those under way
@@ -46,13 +50,13 @@ struct Worker {
 
   const int index;
   const std::unique_ptr<EnvClient> env;
+  const std::unique_ptr<const Distribution> distribution;  // pi, of the network's outputs
   StageClock clock{};                      // of the worker's thread; `stages` holds what others may read
   const std::unique_ptr<Network> network;  // theta'
   Rollout rollout;
+  WorkerNormalizer normalizer;
   Random random;
   bool has_observation = false;         // row 0 of the rollout holds the current observation
-  std::vector<uint8_t> previous_done;   // [K] the current observation ended something: the next step is a reset step
-  std::vector<uint8_t> previous_ended;  // [K] it ended an episode: the reset step leads to the first of the next one
   std::vector<double> episode_return;   // [K] raw reward since the episode began
   std::vector<int64_t> episode_length;  // [K]
   int skipped_in_a_row = 0;
@@ -61,8 +65,8 @@ struct Worker {
   std::vector<int> env_order;         // [K] ... and its environments, where they stay whole
   // One update's samples, [t_max * envs_per_update].
   struct UpdateBatch {
-    std::vector<int32_t> actions;
-    std::vector<float> logits, acting_logits, values, advantages, returns, d_logits, d_values;
+    int64_t size = 0;
+    std::vector<float> actions, policy, acting_policy, values, advantages, returns, d_policy, d_values;
     std::vector<uint8_t> valid;
   } update;
 

@@ -1,4 +1,4 @@
-#include "learn/categorical.h"
+#include "policy/categorical.h"
 
 #include <cmath>
 #include <limits>
@@ -128,6 +128,77 @@ TEST(the_gradient_is_that_of_the_objective) {
           CHECK_CLOSE(d_logits[a], 0.25 * slope, 1e-5);
         }
       }
+}
+
+TEST(log_prob_is_an_element_of_log_softmax_to_the_last_bit) {
+  const std::vector<std::vector<float>> rows{{0.3f, -2.0f, 1.5f, 0.0f}, {1e30f, 0, 0, 1e30f}};
+  for (const std::vector<float>& logits : rows) {
+    std::vector<float> log_p(4);
+    log_softmax(logits.data(), 4, log_p.data());
+    for (int action = 0; action < 4; ++action) CHECK_EQUAL(log_prob(logits.data(), 4, action), log_p[action]);
+  }
+}
+
+// A batch for the class, whose samples are those of the functions above, one by one.
+struct Batch {
+  static constexpr int kCount = 7, kActions = 4;
+  std::vector<float> logits, actions, weights;
+
+  Batch() {
+    Random random(5);
+    for (int i = 0; i < kCount * kActions; ++i) logits.push_back(4 * random.uniform() - 2);
+    for (int i = 0; i < kCount; ++i) {
+      actions.push_back(static_cast<float>(random.below(kActions)));
+      weights.push_back(4 * random.uniform() - 2);
+    }
+  }
+  const float* row(int i) const { return &logits[i * kActions]; }
+};
+
+TEST(a_batch_is_sampled_with_one_uniform_number_each) {
+  const Batch batch;
+  const Categorical distribution(Batch::kActions);
+  Random random(3), same(3);
+  std::vector<float> actions(Batch::kCount);
+  for (int round = 0; round < 20; ++round) {
+    distribution.sample(Batch::kCount, batch.logits.data(), random, actions.data());
+    for (int i = 0; i < Batch::kCount; ++i)
+      CHECK_EQUAL(actions[i], static_cast<float>(sample(batch.row(i), Batch::kActions, same.uniform())));
+  }
+  CHECK_EQUAL(random.state(), same.state());
+}
+
+TEST(the_mode_is_the_first_of_the_largest_logits) {
+  const Categorical distribution(3);
+  const std::vector<float> logits{0, 2, 1, 3, -1, 3, -5, -4, -3};
+  std::vector<float> actions(3);
+  distribution.mode(3, logits.data(), actions.data());
+  CHECK(actions == (std::vector<float>{1, 0, 2}));
+}
+
+TEST(a_batch_is_evaluated_and_differentiated_sample_by_sample) {
+  const Batch batch;
+  constexpr int kActions = Batch::kActions;
+  const Categorical distribution(kActions);
+  CHECK_EQUAL(distribution.num_outputs(), kActions);
+  CHECK_EQUAL(distribution.action_size(), 1);
+  std::vector<float> log_probs(Batch::kCount), again(Batch::kCount), entropies(Batch::kCount);
+  std::vector<float> work(batch.logits.size());
+  distribution.evaluate(Batch::kCount, batch.logits.data(), batch.actions.data(), log_probs.data(), entropies.data(),
+                        work.data());
+  distribution.log_prob(Batch::kCount, batch.logits.data(), batch.actions.data(), again.data());
+  CHECK(again == log_probs);
+  distribution.gradient(Batch::kCount, batch.logits.data(), batch.actions.data(), batch.weights.data(),
+                        entropies.data(), 0.3f, 0.25f, work.data());
+  for (int i = 0; i < Batch::kCount; ++i) {
+    std::vector<float> log_p(kActions), d_logits(kActions);
+    const auto action = static_cast<int32_t>(batch.actions[i]);
+    log_softmax(batch.row(i), kActions, log_p.data());
+    CHECK_EQUAL(log_probs[i], log_p[action]);
+    CHECK_EQUAL(entropies[i], entropy(log_p.data(), kActions));
+    policy_gradient(log_p.data(), kActions, action, batch.weights[i], 0.3f, entropies[i], 0.25f, d_logits.data());
+    for (int a = 0; a < kActions; ++a) CHECK_EQUAL(work[i * kActions + a], d_logits[a]);
+  }
 }
 
 }  // namespace

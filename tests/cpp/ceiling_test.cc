@@ -1,6 +1,7 @@
 #include "run/ceiling.h"
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "check.h"
@@ -37,6 +38,51 @@ TEST(it_goes_on_with_clients_that_have_begun) {
   CHECK(step_randomly(batch.pointers, batch.started, 100, 1) >= 100);
   CHECK(batch.started[0] && batch.started[1]);
   CHECK(step_randomly(batch.pointers, batch.started, 100, 2) >= 100);
+}
+
+// Keeps the actions that it is given; FakeEnv throws where they are none.
+class Recorder final : public EnvClient {
+ public:
+  explicit Recorder(const FakeEnvConfig& config) : fake_(config) {}
+  const EnvSpec& spec() const override { return fake_.spec(); }
+  const StepBatch& recv(void* observations) override { return fake_.recv(observations); }
+  void send(const float* actions) override {
+    sent.insert(sent.end(), actions, actions + spec().num_envs * spec().action.size());
+    fake_.send(actions);
+  }
+  std::vector<float> sent;
+
+ private:
+  FakeEnv fake_;
+};
+
+std::vector<float> actions_of(const ActionSpec& action) {
+  FakeEnvConfig config = fake_config(3);
+  config.spec.action = action;
+  Recorder recorder(config);
+  std::vector<uint8_t> started(1);
+  step_randomly({&recorder}, started, 3000, 1);
+  return recorder.sent;
+}
+
+TEST(every_choice_of_every_component_is_made) {
+  std::set<float> first, second;
+  const std::vector<float> actions = actions_of(discrete({2, 5}));
+  CHECK_EQUAL(actions.size(), size_t{6000});
+  for (size_t i = 0; i < actions.size(); ++i) (i % 2 ? second : first).insert(actions[i]);
+  CHECK(first == (std::set<float>{0, 1}));
+  CHECK(second == (std::set<float>{0, 1, 2, 3, 4}));
+}
+
+TEST(continuous_components_are_anywhere_between_the_bounds) {
+  const std::vector<float> actions = actions_of(continuous({-3, 0}, {3, 10}));
+  for (const float u : actions) CHECK(u >= -1 && u <= 1);  // in the policy's units
+  for (const size_t i : {0, 1}) {
+    double sum = 0, squares = 0;
+    for (size_t n = i; n < actions.size(); n += 2) sum += actions[n], squares += actions[n] * actions[n];
+    CHECK_CLOSE(sum / 3000, 0, 0.06);
+    CHECK_CLOSE(squares / 3000, 1.0 / 3, 0.03);
+  }
 }
 
 TEST(a_failure_of_one_client_ends_the_others_and_is_thrown) {

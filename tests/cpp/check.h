@@ -76,8 +76,11 @@ void equal(const char* file, int line, const char* expression, const Actual& act
   fail(file, line, std::string(expression) + " threw nothing, expected \"" + part + "\"");
 }
 
+// Seconds for whatever takes moments on an idle machine: a hang is found, and nothing depends on speed.
+constexpr double kPatience = 3600;
+
 // Waits until `condition`, at most `seconds`; whether it came.
-inline bool eventually(const std::function<bool()>& condition, double seconds = 30) {
+inline bool eventually(const std::function<bool()>& condition, double seconds = kPatience) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;

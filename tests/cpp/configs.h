@@ -3,19 +3,40 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "config.h"
-#include "env/fake_env.h"
+#include "env/scripted/fake_env.h"
+#include "policy/distribution.h"
 
 namespace a3c {
 
-inline EnvSpec small_spec(int num_envs = 2) {
-  return {num_envs, {4}, ObservationType::float32, 3};
+inline ObservationSpec numbers(int64_t count) {
+  return {.array_shape = {}, .num_features = count};
+}
+inline ObservationSpec array_of(std::vector<int64_t> shape, ElementType type = ElementType::uint8,
+                                int64_t num_features = 0) {
+  return {.array_shape = std::move(shape), .array_type = type, .num_features = num_features};
+}
+inline ActionSpec discrete(std::vector<int> choices) {
+  return {.choices = std::move(choices), .low = {}, .high = {}};
+}
+inline ActionSpec continuous(std::vector<float> low, std::vector<float> high) {
+  return {.choices = {}, .low = std::move(low), .high = std::move(high)};
+}
+
+inline EnvSpec small_spec(int num_envs = 2, const ActionSpec& action = discrete({3})) {
+  return {num_envs, numbers(4), action};
 }
 
 inline ModelConfig model_of(const EnvSpec& spec) {
-  return {ModelKind::mlp, spec.observation_shape, spec.observation_type, spec.num_actions, {8}};
+  ModelConfig config;
+  config.observation = spec.observation;
+  config.num_outputs = make_distribution(spec.action)->num_outputs();
+  config.num_log_std = spec.action.continuous() ? spec.action.size() : 0;
+  config.hidden_sizes = {8};
+  return config;
 }
 
 inline OptimizerConfig rmsprop_config() {
@@ -41,7 +62,7 @@ inline TrainConfig small_config(int envs_per_update = 2) {
   config.learning_rate_decay_power = 0;
   config.optimizer = rmsprop_config();
   config.seed = 7;
-  config.watchdog_seconds = 60;
+  config.watchdog_seconds = 3600;  // on however busy a machine
   return config;
 }
 

@@ -41,8 +41,7 @@ struct Bf16Pair {
   Bf16Pair(a3c::ModelKind kind, int num_actions, int t_max_, int num_envs_, unsigned seed)
       : t_max(t_max_),
         num_envs(num_envs_),
-        config{kind,       {4, 84, 84}, a3c::ObservationType::uint8, num_actions, {}, 0,
-               64.0 / 255, 255,         a3c::Precision::bf16},
+        config(image_config(kind, num_actions, a3c::Precision::bf16, 64.0 / 255, 255)),
         layout(config),
         random(seed),
         net(config, layout.parameter_specs(), layout.size(), t_max, num_envs, *a3c::best_kernels(a3c::Precision::bf16),
@@ -81,11 +80,11 @@ struct Bf16Pair {
 
   // The whole rollout, step by step.
   void act_and_compare() {
-    std::vector<float> logits(observations.size() / kBytes * config.num_actions), values(observations.size() / kBytes);
+    std::vector<float> logits(observations.size() / kBytes * config.num_outputs), values(observations.size() / kBytes);
     const std::vector<uint8_t> starts(num_envs);
     for (int t = 0; t <= t_max; ++t)
       net.act(t, &observations[static_cast<size_t>(t) * num_envs * kBytes], starts.data(),
-              &logits[static_cast<size_t>(t) * num_envs * config.num_actions],
+              &logits[static_cast<size_t>(t) * num_envs * config.num_outputs],
               &values[static_cast<size_t>(t) * num_envs]);
     std::vector<int64_t> all(values.size());
     for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
@@ -94,7 +93,7 @@ struct Bf16Pair {
 
   void evaluate_and_compare(const std::vector<int64_t>& samples) {
     load();
-    std::vector<float> logits(samples.size() * config.num_actions), values(samples.size());
+    std::vector<float> logits(samples.size() * config.num_outputs), values(samples.size());
     net.evaluate(observations.data(), samples.data(), static_cast<int64_t>(samples.size()), logits.data(),
                  values.data());
     compare_outputs(samples, logits, values);
@@ -108,8 +107,8 @@ struct Bf16Pair {
     };
     for (size_t i = 0; i < samples.size(); ++i) {
       const std::vector<double> hidden = slow->forward(&observations[samples[i] * kBytes]);
-      for (int a = 0; a < config.num_actions; ++a)
-        close(logits[i * config.num_actions + a], head(hidden, "policy_head", a));
+      for (int a = 0; a < config.num_outputs; ++a)
+        close(logits[i * config.num_outputs + a], head(hidden, "policy_head", a));
       close(values[i], head(hidden, "value_head", 0));
     }
   }
@@ -122,7 +121,7 @@ struct Bf16Pair {
   }
 
   void compare_gradients(const std::vector<int64_t>& samples) {
-    std::vector<float> d_logits(samples.size() * config.num_actions), d_values(samples.size());
+    std::vector<float> d_logits(samples.size() * config.num_outputs), d_values(samples.size());
     for (float& x : d_logits) x = between(-4, 4) / 4.0f;
     for (float& x : d_values) x = between(-4, 4) / 4.0f;
     net.compute_gradients(observations.data(), samples.data(), static_cast<int64_t>(samples.size()), d_logits.data(),
@@ -137,12 +136,12 @@ struct Bf16Pair {
       const std::vector<double> hidden = slow->forward(&observations[samples[i] * kBytes]);
       std::vector<double> d_hidden(hidden.size());
       expected[value_bias] += d_values[i];
-      for (int a = 0; a < config.num_actions; ++a) expected[policy_bias + a] += d_logits[i * config.num_actions + a];
+      for (int a = 0; a < config.num_outputs; ++a) expected[policy_bias + a] += d_logits[i * config.num_outputs + a];
       for (size_t j = 0; j < hidden.size(); ++j) {
         d_hidden[j] = d_values[i] * layout.parameters()[value + j];
         expected[value + j] += d_values[i] * hidden[j];
-        for (int a = 0; a < config.num_actions; ++a) {
-          const double d = d_logits[i * config.num_actions + a];
+        for (int a = 0; a < config.num_outputs; ++a) {
+          const double d = d_logits[i * config.num_outputs + a];
           const auto row = policy + static_cast<int64_t>(a * hidden.size() + j);
           d_hidden[j] += d * layout.parameters()[row];
           expected[row] += d * hidden[j];

@@ -1,8 +1,10 @@
-// Our kernels against LibTorch's autograd, which is the definition.
+// Our kernels against LibTorch's autograd, which is the definition, on images that bring no unit to the corner of its
+// ReLU. test_model.py has what differs there.
 #include "model/kernels/conv_net.h"
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <random>
 #include <stdexcept>
 #include <vector>
@@ -123,22 +125,37 @@ TEST(black_and_white_images) {
 }
 
 TEST(only_what_it_was_written_for_is_supported) {
-  a3c::ModelConfig config{a3c::ModelKind::paper, {4, 84, 84}, a3c::ObservationType::uint8, 6, {}};
+  const a3c::ModelConfig config = image_config(a3c::ModelKind::paper, 6);
   CHECK(a3c::ConvNet::supports(config));
-  config.observation_shape = {3, 84, 84};
-  CHECK(!a3c::ConvNet::supports(config));
-  config = {a3c::ModelKind::mlp, {4, 84, 84}, a3c::ObservationType::uint8, 6, {64}};
-  CHECK(!a3c::ConvNet::supports(config));
+  const auto unlike = [&](const std::function<void(a3c::ModelConfig&)>& change) {
+    a3c::ModelConfig other = config;
+    change(other);
+    CHECK(!a3c::ConvNet::supports(other));
+  };
+  unlike([](a3c::ModelConfig& c) { c.observation.array_shape = {3, 84, 84}; });
+  unlike([](a3c::ModelConfig& c) { c.observation.array_type = a3c::ElementType::float32; });
+  unlike([](a3c::ModelConfig& c) { c.observation.num_features = 1; });
+  unlike([](a3c::ModelConfig& c) { c.num_log_std = 3; });
+  unlike([](a3c::ModelConfig& c) { c.kind = a3c::ModelKind::small; });
+  unlike([](a3c::ModelConfig& c) {
+    c.kind = a3c::ModelKind::mlp;
+    c.hidden_sizes = {64};
+  });
 }
 
 TEST(the_environment_variable_chooses) {
   setenv("A3C_FAST_ISA", "libtorch", 1);
   CHECK(a3c::best_kernels(a3c::Precision::fp32) == nullptr);
   setenv("A3C_FAST_ISA", "sse", 1);
-  CHECK_THROWS(a3c::best_kernels(a3c::Precision::fp32), "it must be one of amx, avx512_bf16, avx512, avx2, libtorch");
+  CHECK_THROWS(a3c::best_kernels(a3c::Precision::fp32),
+               "the kernels that A3C_FAST_ISA may name are amx, avx512_bf16, avx512, avx2, libtorch");
+  CHECK_THROWS(a3c::check_chosen_kernels(), "the kernels that A3C_FAST_ISA may name are amx");
+  setenv("A3C_FAST_ISA", "", 1);
+  a3c::check_chosen_kernels();
+  a3c::best_kernels(a3c::Precision::fp32);
   setenv("A3C_FAST_ISA", "avx2", 1);
   CHECK(a3c::best_kernels(a3c::Precision::fp32) != nullptr);
-  CHECK_THROWS(a3c::best_kernels(a3c::Precision::bf16), "A3C_FAST_ISA is avx2, whose precision is fp32 and not bf16");
+  CHECK_THROWS(a3c::best_kernels(a3c::Precision::bf16), "avx2 computes in fp32 and not in bf16");
   CHECK(a3c::best_kernels(a3c::Precision::automatic) != nullptr);
   unsetenv("A3C_FAST_ISA");
 }

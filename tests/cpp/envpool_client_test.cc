@@ -1,15 +1,18 @@
 // EnvPoolClient against a pool written here, which speaks EnvPool's side of the ABI.
-#include "env/envpool_client.h"
+#include "env/envpool/envpool_client.h"
 
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "check.h"
+#include "configs.h"
 #include "handlers.h"
 
 namespace a3c {
@@ -22,7 +25,8 @@ constexpr int kActions = 4;
 struct Pool {
   EnvPoolSpecs specs;
   std::map<std::string, std::vector<char>> answers;
-  std::vector<std::vector<int32_t>> sent;  // the arguments of the last send() but the handle
+  std::vector<std::vector<char>> sent;        // the arguments of the last send() but the handle
+  std::map<std::string, const void*> places;  // where the last recv() wrote
   int sends = 0;
   int minor = 3;
   const char* recv_error = nullptr;
@@ -32,6 +36,12 @@ struct Pool {
   void answer(const std::string& key, const std::vector<T>& values) {
     const auto* bytes = reinterpret_cast<const char*>(values.data());
     answers[key].assign(bytes, bytes + values.size() * sizeof(T));
+  }
+  template <typename T>
+  std::vector<T> sent_as(size_t index) const {
+    std::vector<T> values(sent.at(index).size() / sizeof(T));
+    std::memcpy(values.data(), sent[index].data(), sent[index].size());
+    return values;
   }
   std::unique_ptr<EnvPoolClient> client(std::shared_ptr<void> owner = nullptr) {
     return std::make_unique<EnvPoolClient>(specs, std::move(owner));
@@ -48,11 +58,14 @@ int g_minor = 3;  // what the handlers answer to the probe, which carries no han
 
 xla::Error* recv_handler(xla::CallFrame* frame) {
   if (xla::answer_probe(frame, 0, g_minor)) return nullptr;
-  const Pool& pool = *xla::handle_of<Pool>(frame);
+  Pool& pool = *xla::handle_of<Pool>(frame);
   if (pool.recv_error) return xla::report_error(frame, pool.recv_error);
   for (size_t i = 0; i < pool.specs.state.size(); ++i) {
-    const std::vector<char>& bytes = pool.answers.at(pool.specs.state[i].key);
-    std::memcpy(xla::result(frame, static_cast<int64_t>(i) + 1).data, bytes.data(), bytes.size());
+    const std::string& key = pool.specs.state[i].key;
+    const std::vector<char>& bytes = pool.answers.at(key);
+    const xla::Buffer& to = xla::result(frame, static_cast<int64_t>(i) + 1);
+    std::memcpy(to.data, bytes.data(), bytes.size());
+    pool.places[key] = to.data;
   }
   return nullptr;
 }
@@ -64,8 +77,11 @@ xla::Error* send_handler(xla::CallFrame* frame) {
   ++pool.sends;
   pool.sent.clear();
   for (int64_t i = 1; i < frame->args.size; ++i) {
-    const auto* data = static_cast<const int32_t*>(xla::argument(frame, i).data);
-    pool.sent.emplace_back(data, data + kEnvs);
+    const xla::Buffer& from = xla::argument(frame, i);
+    int64_t size = bytes_of(dtype_named(pool.specs.action[i - 1].dtype));
+    for (int64_t dim = 0; dim < from.rank; ++dim) size *= from.dims[dim];
+    const auto* data = static_cast<const char*>(from.data);
+    pool.sent.emplace_back(data, data + size);
   }
   return nullptr;
 }
@@ -80,8 +96,8 @@ std::unique_ptr<Pool> make_pool() {
   pool->specs.recv = recv_handler;
   pool->specs.send = send_handler;
   pool->specs.handle = reinterpret_cast<int64_t>(pool.get());
-  pool->specs.num_envs = kEnvs;
-  pool->specs.num_actions = kActions;
+  pool->specs.env = {kEnvs, array_of({2, 3}), discrete({kActions})};
+  pool->specs.encodings = {{.key = "obs", .kind = Encoding::Kind::array}};
   pool->specs.state = {{"info:env_id", "int32", {kEnvs}},   {"info:players.env_id", "int32", {kEnvs}},
                        {"elapsed_step", "int32", {kEnvs}},  {"done", "bool", {kEnvs}},
                        {"reward", "float32", {kEnvs}},      {"discount", "float32", {kEnvs}},
@@ -109,23 +125,23 @@ std::unique_ptr<Pool> make_pool() {
 
 const StepBatch& receive(EnvPoolClient& client) {
   static std::vector<uint8_t> observations;
-  observations.assign(static_cast<size_t>(client.spec().num_envs * client.spec().observation_bytes()), 0);
+  observations.assign(static_cast<size_t>(client.spec().num_envs * client.spec().observation.bytes()), 0);
   return client.recv(observations.data());
 }
 
-TEST(the_spec_is_read_from_the_pool) {
+TEST(the_spec_is_what_was_made_of_the_pool) {
   const auto pool = make_pool();
   const EnvSpec spec = pool->client()->spec();
   CHECK_EQUAL(spec.num_envs, kEnvs);
-  CHECK_EQUAL(spec.num_actions, kActions);
-  CHECK(spec.observation_shape == (std::vector<int64_t>{2, 3}));
-  CHECK(spec.observation_type == ObservationType::uint8);
-  CHECK_EQUAL(spec.observation_bytes(), 6);
+  CHECK(spec.action == discrete({kActions}));
+  CHECK(spec.observation.array_shape == (std::vector<int64_t>{2, 3}));
+  CHECK(spec.observation.array_type == ElementType::uint8);
+  CHECK_EQUAL(spec.observation.bytes(), 6);
 
   pool->state("obs") = {"obs", "float32", {kEnvs, 5}};
-  const EnvSpec other = pool->client()->spec();
-  CHECK(other.observation_type == ObservationType::float32);
-  CHECK_EQUAL(other.observation_bytes(), 20);
+  pool->specs.env.observation = numbers(5);
+  pool->specs.encodings = {{.key = "obs"}};
+  CHECK_EQUAL(pool->client()->spec().observation.bytes(), 20);
 }
 
 TEST(recv_writes_the_observations_where_it_is_told_and_nothing_beyond) {
@@ -165,6 +181,22 @@ TEST(a_pool_without_a_raw_reward_pays_what_it_says) {
   CHECK_EQUAL(batch.raw_reward[1], -2.0f);
 }
 
+TEST(what_nobody_must_have_is_ignored_where_it_has_another_type_or_shape) {
+  const auto pool = make_pool();
+  pool->state("info:reward").dtype = "float64";
+  pool->answer<double>("info:reward", {7, 7, 7});
+  pool->state("info:lives").shape = {kEnvs, 2};
+  pool->answer<int32_t>("info:lives", {1, 2, 3, 4, 5, 6});
+  pool->state("info:terminated").dtype = "uint8";
+  pool->answer<uint8_t>("info:terminated", {0, 0, 0});
+  pool->answer<float>("reward", {1, -2, 3});
+  pool->answer<uint8_t>("done", {1, 0, 0});
+  const auto client = pool->client();
+  const StepBatch& batch = receive(*client);
+  CHECK_EQUAL(batch.raw_reward[1], -2.0f);
+  CHECK_EQUAL(int{batch.episode_ended[0]}, 1);  // a lost life, were it known that nothing terminated
+}
+
 struct Ending {
   const char* name;
   uint8_t done, trunc;
@@ -172,12 +204,13 @@ struct Ending {
   int bootstraps, episode_ended;
 };
 
+template <typename Terminated = int32_t>
 void check_endings(Pool& pool, const std::vector<Ending>& endings) {
   const auto client = pool.client();
   for (const Ending& ending : endings) {
     pool.answer<uint8_t>("done", {0, ending.done, 0});
     pool.answer<uint8_t>("trunc", {0, ending.trunc, 0});
-    pool.answer<int32_t>("info:terminated", {0, ending.terminated, 0});
+    pool.answer<Terminated>("info:terminated", {0, static_cast<Terminated>(ending.terminated), 0});
     const StepBatch& batch = receive(*client);
     if (batch.bootstraps[1] != ending.bootstraps || batch.episode_ended[1] != ending.episode_ended)
       check::fail(__FILE__, __LINE__,
@@ -190,12 +223,20 @@ void check_endings(Pool& pool, const std::vector<Ending>& endings) {
   }
 }
 
+const std::vector<Ending> kEndings{{"an ordinary step", 0, 0, 0, 1, 0},
+                                   {"a game that ended", 1, 0, 1, 0, 1},
+                                   {"a truncation", 1, 1, 0, 1, 1},
+                                   {"a truncation at the very end of a game", 1, 1, 1, 0, 1},
+                                   {"a lost life", 1, 0, 0, 0, 0}};
+
 TEST(what_ends_and_what_bootstraps_with_info_terminated) {
-  check_endings(*make_pool(), {{"an ordinary step", 0, 0, 0, 1, 0},
-                               {"a game that ended", 1, 0, 1, 0, 1},
-                               {"a truncation", 1, 1, 0, 1, 1},
-                               {"a truncation at the very end of a game", 1, 1, 1, 0, 1},
-                               {"a lost life", 1, 0, 0, 0, 0}});
+  check_endings(*make_pool(), kEndings);
+}
+
+TEST(what_ends_and_what_bootstraps_with_info_terminated_of_bytes) {
+  const auto pool = make_pool();
+  pool->state("info:terminated").dtype = "bool";
+  check_endings<uint8_t>(*pool, kEndings);
 }
 
 TEST(what_ends_and_what_bootstraps_without_info_terminated) {
@@ -205,6 +246,117 @@ TEST(what_ends_and_what_bootstraps_without_info_terminated) {
                         {"an ordinary step, though a field that is not there says otherwise", 0, 0, 1, 1, 0},
                         {"an episode that terminated", 1, 0, 0, 0, 1},
                         {"a truncation", 1, 1, 0, 1, 1}});
+}
+
+// What environment 1 shows in one step, and what the client says of it.
+struct Shown {
+  int32_t lives;
+  uint8_t done = 0, trunc = 0;
+  int32_t terminated = 0;
+  int valid = 1, starts = 0, episode_ended = 0;
+};
+
+void check_steps(Pool& pool, const std::vector<Shown>& steps) {
+  const auto client = pool.client();
+  const std::vector<float> actions(kEnvs);
+  for (size_t t = 0; t < steps.size(); ++t) {
+    const Shown& shown = steps[t];
+    pool.answer<int32_t>("info:lives", {5, shown.lives, 0});
+    pool.answer<uint8_t>("done", {0, shown.done, 0});
+    pool.answer<uint8_t>("trunc", {0, shown.trunc, 0});
+    pool.answer<int32_t>("info:terminated", {0, shown.terminated, 0});
+    if (t > 0) client->send(actions.data());
+    const StepBatch& batch = receive(*client);
+    if (batch.valid[1] != shown.valid || batch.starts[1] != shown.starts ||
+        batch.episode_ended[1] != shown.episode_ended)
+      check::fail(__FILE__, __LINE__,
+                  "step " + std::to_string(t) + ": valid " + std::to_string(batch.valid[1]) + ", starts " +
+                      std::to_string(batch.starts[1]) + ", episode_ended " + std::to_string(batch.episode_ended[1]));
+    for (int other : {0, 2}) {
+      CHECK_EQUAL(int{batch.valid[other]}, t > 0);
+      CHECK_EQUAL(int{batch.starts[other]}, t == 0);
+      CHECK_EQUAL(int{batch.episode_ended[other]}, 0);
+    }
+  }
+}
+
+constexpr Shown first_of_game(int32_t lives) {
+  return {.lives = lives, .valid = 0, .starts = 1};
+}
+constexpr Shown after_a_lost_life(int32_t lives) {
+  return {.lives = lives, .valid = 0};
+}
+
+TEST(a_step_after_an_end_is_a_reset_step_and_an_episode_starts_where_one_ended) {
+  check_steps(*make_pool(), {first_of_game(3),
+                             {.lives = 3},
+                             {.lives = 2, .done = 1},
+                             after_a_lost_life(2),
+                             {.lives = 2},
+                             {.lives = 0, .done = 1, .terminated = 1, .episode_ended = 1},
+                             first_of_game(3),
+                             {.lives = 3},
+                             {.lives = 3, .done = 1, .trunc = 1, .episode_ended = 1},
+                             first_of_game(3),
+                             {.lives = 3}});
+}
+
+TEST(a_game_that_ends_within_the_no_ops_after_a_lost_life_is_seen_by_its_lives) {
+  check_steps(*make_pool(), {first_of_game(3),
+                             {.lives = 1, .done = 1},
+                             {.lives = 3, .valid = 0, .starts = 1, .episode_ended = 1},
+                             {.lives = 3},
+                             {.lives = 2, .done = 1},
+                             after_a_lost_life(2),
+                             {.lives = 1, .done = 1},
+                             {.lives = 3, .valid = 0, .starts = 1, .episode_ended = 1},
+                             {.lives = 0, .done = 1, .terminated = 1, .episode_ended = 1},
+                             first_of_game(3)});
+}
+
+TEST(lives_that_change_otherwise_end_no_episode) {
+  check_steps(*make_pool(), {first_of_game(3),
+                             {.lives = 4},  // one that was won
+                             {.lives = 3, .done = 1},
+                             after_a_lost_life(3),
+                             {.lives = 1, .done = 1},
+                             after_a_lost_life(2),  // won within the no-ops: fewer than a game begins with
+                             {.lives = 1, .done = 1},
+                             after_a_lost_life(0),  // another one lost within the no-ops
+                             {.lives = 3}});
+}
+
+// The step after it does nothing but say so: the episode is counted once.
+TEST(a_game_that_ends_with_the_last_frame_of_a_reset_step_ends_with_the_next_step) {
+  check_steps(*make_pool(), {first_of_game(3),
+                             {.lives = 1, .done = 1},
+                             {.lives = 0, .terminated = 1, .valid = 0},
+                             {.lives = 0, .done = 1, .terminated = 1, .episode_ended = 1},
+                             first_of_game(3)});
+}
+
+TEST(without_lives_a_done_step_that_is_no_end_is_a_lost_life) {
+  const auto pool = make_pool();
+  pool->remove("info:lives");
+  check_steps(*pool, {first_of_game(0), {.lives = 1, .done = 1}, after_a_lost_life(3), {.lives = 3}});
+}
+
+TEST(a_pool_that_was_reset_anew_shows_first_observations) {
+  const auto pool = make_pool();
+  const auto client = pool->client();
+  client->probe();
+  const std::vector<float> actions(kEnvs);
+  const auto check_all = [&](const StepBatch& batch, int valid) {
+    for (int i = 0; i < kEnvs; ++i) {
+      CHECK_EQUAL(int{batch.valid[i]}, valid);
+      CHECK_EQUAL(int{batch.starts[i]}, !valid);
+    }
+  };
+  pool->answer<int32_t>("info:lives", {3, 3, 3});
+  check_all(receive(*client), 0);
+  client->send(actions.data());
+  check_all(receive(*client), 1);
+  check_all(receive(*client), 0);
 }
 
 TEST(environments_out_of_order_are_refused) {
@@ -226,15 +378,74 @@ TEST(the_probe_passes_on_a_pool_in_order) {
 TEST(send_hands_over_a_copy_of_the_actions_and_every_id) {
   const auto pool = make_pool();
   const auto client = pool->client();
-  std::vector<int32_t> actions{3, 0, 2};
+  std::vector<float> actions{3, 0, 2};
   client->send(actions.data());
   CHECK_EQUAL(pool->sent.size(), size_t{3});
-  CHECK(pool->sent[0] == (std::vector<int32_t>{0, 1, 2}));
-  CHECK(pool->sent[1] == (std::vector<int32_t>{0, 1, 2}));
-  CHECK(pool->sent[2] == actions);
+  CHECK(pool->sent_as<int32_t>(0) == (std::vector<int32_t>{0, 1, 2}));
+  CHECK(pool->sent_as<int32_t>(1) == (std::vector<int32_t>{0, 1, 2}));
+  CHECK(pool->sent_as<int32_t>(2) == (std::vector<int32_t>{3, 0, 2}));
   actions = {1, 1, 1};
   client->send(actions.data());
-  CHECK(pool->sent[2] == actions);
+  CHECK(pool->sent_as<int32_t>(2) == (std::vector<int32_t>{1, 1, 1}));
+}
+
+// What the pool is sent of these actions in a buffer of `dtype`.
+template <typename T>
+std::vector<T> sent_of(const char* dtype, const ActionSpec& spec, const std::vector<float>& actions,
+                       int first_choice = 0) {
+  const auto pool = make_pool();
+  pool->specs.env.action = spec;
+  pool->specs.first_choice = first_choice;
+  pool->specs.action[2].dtype = dtype;
+  if (spec.size() > 1) pool->specs.action[2].shape = {kEnvs, spec.size()};
+  pool->client()->send(actions.data());
+  return pool->sent_as<T>(2);
+}
+
+TEST(choices_are_written_as_the_type_that_the_pool_takes) {
+  CHECK(sent_of<int16_t>("int16", discrete({4}), {3, 0, 2}) == (std::vector<int16_t>{3, 0, 2}));
+  CHECK(sent_of<int64_t>("int64", discrete({4}), {3, 0, 2}) == (std::vector<int64_t>{3, 0, 2}));
+  CHECK(sent_of<float>("float32", discrete({4}), {3, 0, 2}) == (std::vector<float>{3, 0, 2}));
+}
+
+TEST(choices_begin_where_the_pool_begins) {
+  CHECK(sent_of<int16_t>("int16", discrete({4}), {3, 0, 2}, 1) == (std::vector<int16_t>{4, 1, 3}));
+  CHECK(sent_of<int32_t>("int32", discrete({4}), {3, 0, 2}, -1) == (std::vector<int32_t>{2, -1, 1}));
+}
+
+TEST(several_choices_are_a_row_each) {
+  CHECK(sent_of<int32_t>("int32", discrete({4, 2}), {3, 0, 0, 1, 2, 1}) == (std::vector<int32_t>{3, 0, 0, 1, 2, 1}));
+}
+
+TEST(continuous_actions_are_given_in_the_environments_units_within_its_bounds) {
+  constexpr float inf = std::numeric_limits<float>::infinity();
+  const ActionSpec spec = continuous({-2, 0, -inf}, {2, 10, inf});
+  const std::vector<float> actions{0.5f, -1, 7, -3, 0.25f, -7, 1, 2, 0};
+  const std::vector<double> expected{1, 0, 7, -2, 6.25, -7, 2, 10, 0};
+  CHECK(sent_of<double>("float64", spec, actions) == expected);
+  CHECK(sent_of<float>("float32", spec, actions) == std::vector<float>(expected.begin(), expected.end()));
+  CHECK(sent_of<double>("float64", continuous({-1}, {1}), {0.1f, 0, 0}, 1)[0] == double{0.1f});  // no choice is first
+}
+
+TEST(actions_that_are_no_numbers_never_reach_the_pool) {
+  const auto pool = make_pool();
+  pool->specs.env.action = continuous({-1, -1}, {1, 1});
+  pool->specs.action[2] = {"action", "float64", {kEnvs, 2}};
+  const auto client = pool->client();
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  for (const float odd : {nan, inf, -inf})
+    for (int i = 0; i < 2 * kEnvs; ++i) {
+      std::vector<float> actions(2 * kEnvs, 0.5f);
+      actions[i] = odd;
+      const std::string who = "environment " + std::to_string(i / 2) + ": action ";
+      CHECK_THROWS(client->send(actions.data()), who.c_str());
+      const std::string what = " of component " + std::to_string(i % 2) + " is not finite";
+      CHECK_THROWS(client->send(actions.data()), what.c_str());
+    }
+  CHECK_EQUAL(pool->sends, 0);
+  const std::vector<float> sound(2 * kEnvs, 5);  // far out, and a number
+  client->send(sound.data());
+  CHECK_EQUAL(pool->sends, 1);
 }
 
 TEST(actions_out_of_range_never_reach_the_pool) {
@@ -242,15 +453,19 @@ TEST(actions_out_of_range_never_reach_the_pool) {
   const auto client = pool->client();
   for (const int32_t action : {-1, kActions, 1000000, INT_MAX, INT_MIN}) {
     for (int env = 0; env < kEnvs; ++env) {
-      std::vector<int32_t> actions(kEnvs, 0);
-      actions[env] = action;
-      const std::string message =
-          "action " + std::to_string(action) + " of environment " + std::to_string(env) + " is outside 0 to 3";
+      std::vector<float> actions(kEnvs, 0);
+      actions[env] = static_cast<float>(action);
+      const std::string message = "environment " + std::to_string(env) + ": action " + std::to_string(actions[env]) +
+                                  " is no whole number from 0 to 3";
       CHECK_THROWS(client->send(actions.data()), message.c_str());
     }
   }
+  std::vector<float> actions(kEnvs, 0.5f);
+  CHECK_THROWS(client->send(actions.data()), "environment 0: action 0.500000 is no whole number from 0 to 3");
+  actions[0] = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS(client->send(actions.data()), " is no whole number from 0 to 3");
   CHECK_EQUAL(pool->sends, 0);
-  const std::vector<int32_t> largest(kEnvs, kActions - 1);
+  const std::vector<float> largest(kEnvs, kActions - 1);
   client->send(largest.data());
   CHECK_EQUAL(pool->sends, 1);
 }
@@ -258,7 +473,7 @@ TEST(actions_out_of_range_never_reach_the_pool) {
 TEST(errors_of_the_pool_are_thrown) {
   const auto pool = make_pool();
   const auto client = pool->client();
-  const std::vector<int32_t> actions(kEnvs);
+  const std::vector<float> actions(kEnvs);
   pool->recv_error = "no frame";
   CHECK_THROWS(receive(*client), "EnvPool's recv handler failed: no frame");
   pool->send_error = "no joystick";
@@ -282,6 +497,12 @@ TEST(another_abi_version_is_refused_for_either_handler) {
   pool->client();
 }
 
+// The six bytes of an observation as numbers from `position` on, of which there are so many.
+void as_numbers(Pool& pool, int64_t count, int64_t position, Encoding::Kind kind = Encoding::Kind::numbers) {
+  pool.specs.env.observation = numbers(count);
+  pool.specs.encodings = {{.key = "obs", .kind = kind, .position = position, .values = 2}};
+}
+
 TEST(specs_that_are_not_built_are_refused) {
   struct Case {
     const char* message;
@@ -298,18 +519,28 @@ TEST(specs_that_are_not_built_are_refused) {
       {"done is uint8", [](Pool& p) { p.state("done").dtype = "uint8"; }},
       {"trunc is int32", [](Pool& p) { p.state("trunc").dtype = "int32"; }},
       {"info:env_id is int64", [](Pool& p) { p.state("info:env_id").dtype = "int64"; }},
-      {"info:reward is float64", [](Pool& p) { p.state("info:reward").dtype = "float64"; }},
-      {"info:terminated is bool", [](Pool& p) { p.state("info:terminated").dtype = "bool"; }},
       {"reward is float32 and not one float32", [](Pool& p) { p.state("reward").shape = {kEnvs, 2}; }},
-      {"obs is float64: only uint8 and float32", [](Pool& p) { p.state("obs").dtype = "float64"; }},
-      {"obs is int32: only uint8 and float32", [](Pool& p) { p.state("obs").dtype = "int32"; }},
-      {"info:ram has the dtype float16", [](Pool& p) { p.state("info:ram").dtype = "float16"; }},
+      {"obs is not what its spec says", [](Pool& p) { p.state("obs").dtype = "float32"; }},
+      {"obs is not what its spec says", [](Pool& p) { p.state("obs").dtype = "int32"; }},
+      {"obs is not what its spec says", [](Pool& p) { p.state("obs").shape = {kEnvs, 2, 2}; }},
+      {"obs is not what its spec says", [](Pool& p) { p.specs.encodings[0].kind = Encoding::Kind::numbers; }},
+      {"obs is not what its spec says", [](Pool& p) { as_numbers(p, 5, 0); }},
+      {"obs is not what its spec says", [](Pool& p) { as_numbers(p, 6, 1); }},
+      {"obs is not what its spec says", [](Pool& p) { as_numbers(p, 6, -1); }},
+      {"obs is not what its spec says", [](Pool& p) { as_numbers(p, 11, 0, Encoding::Kind::one_hot); }},
+      {"EnvPool's info:ram: the dtype float16 is not supported",
+       [](Pool& p) { p.state("info:ram").dtype = "float16"; }},
       {"reward is not one row an environment", [](Pool& p) { p.state("reward").shape = {kEnvs + 1}; }},
       {"obs is not one row an environment", [](Pool& p) { p.state("obs").shape = {-1, 2, 3}; }},
       {"info:lives is not one row an environment", [](Pool& p) { p.state("info:lives").shape = {}; }},
-      {"action is float32", [](Pool& p) { p.specs.action[2].dtype = "float32"; }},
-      {"action is float64", [](Pool& p) { p.specs.action[2].dtype = "float64"; }},
-      {"action is int32 and not one int32", [](Pool& p) { p.specs.action[2].shape = {kEnvs, 6}; }},
+      {"action is bool, which is not supported", [](Pool& p) { p.specs.action[2].dtype = "bool"; }},
+      {"action is uint8, which is not supported", [](Pool& p) { p.specs.action[2].dtype = "uint8"; }},
+      {"action is int8, which is not supported", [](Pool& p) { p.specs.action[2].dtype = "int8"; }},
+      {"EnvPool's action: the dtype float16 is not supported", [](Pool& p) { p.specs.action[2].dtype = "float16"; }},
+      {"action is not one an environment", [](Pool& p) { p.specs.action[2].shape = {kEnvs, 6}; }},
+      {"action is not one an environment", [](Pool& p) { p.specs.env.action = discrete({4, 2}); }},
+      {"players.env_id is not one an environment", [](Pool& p) { p.specs.action[1].shape = {2 * kEnvs}; }},
+      {"env_id is int64 and not int32", [](Pool& p) { p.specs.action[0].dtype = "int64"; }},
       {"action is not env_id, players.env_id and action", [](Pool& p) { p.specs.action.pop_back(); }},
       {"action is not env_id, players.env_id and action", [](Pool& p) { p.specs.action[2].key = "torque"; }},
       {"action is not env_id, players.env_id and action",
@@ -322,6 +553,65 @@ TEST(specs_that_are_not_built_are_refused) {
     wrong.spoil(*pool);
     CHECK_THROWS(pool->client(), wrong.message);
   }
+}
+
+TEST(several_arrays_make_one_observation) {
+  const auto pool = make_pool();
+  pool->remove("obs");
+  pool->specs.state.insert(pool->specs.state.begin() + 2, {"obs:speed", "float64", {kEnvs, 2}});
+  pool->specs.state.push_back({"obs:camera", "uint8", {kEnvs, 1, 2, 3}});
+  pool->specs.state.push_back({"obs:gear", "int32", {kEnvs}});
+  pool->specs.env.observation = array_of({3, 1, 2}, ElementType::uint8, 5);
+  pool->specs.encodings = {{.key = "obs:gear", .kind = Encoding::Kind::one_hot, .position = 2, .first = 1, .values = 3},
+                           {.key = "obs:speed", .position = 0, .scale = 0.5f},
+                           {.key = "obs:camera", .kind = Encoding::Kind::channels_last}};
+  pool->answer<double>("obs:speed", {1, 2, 3, 4, 5, 6});
+  pool->answer<int32_t>("obs:gear", {1, 3, 2});
+  std::vector<uint8_t> pixels(kEnvs * 6);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i);
+  pool->answer("obs:camera", pixels);
+  const auto client = pool->client();
+  CHECK_EQUAL(client->spec().observation.bytes(), 8 + 20);
+  for (int round = 0; round < 2; ++round) {
+    std::vector<float> rows(kEnvs * 7 + 1, -77);
+    client->recv(rows.data());
+    for (int i = 0; i < kEnvs; ++i) {
+      const auto* row = reinterpret_cast<const uint8_t*>(&rows[i * 7]);
+      for (int j = 0; j < 6; ++j) CHECK_EQUAL(int{row[j]}, i * 6 + j % 2 * 3 + j / 2);
+      const float* numbers = &rows[i * 7 + 2];
+      CHECK_EQUAL(numbers[0], 0.5f + static_cast<float>(i));
+      CHECK_EQUAL(numbers[1], 1.0f + static_cast<float>(i));
+      const int gear = std::vector<int>{0, 2, 1}[i];
+      for (int j = 0; j < 3; ++j) CHECK_EQUAL(numbers[2 + j], j == gear ? 1.0f : 0.0f);
+    }
+    CHECK_EQUAL(rows.back(), -77.0f);
+  }
+  pool->answer<int32_t>("obs:gear", {1, 4, 2});
+  CHECK_THROWS(receive(*client), "an observation's obs:gear is 4, outside its own bounds");
+}
+
+// The pool writes it where the worker wants it; only what must be made into something else is copied.
+TEST(an_observation_that_is_one_array_is_not_copied) {
+  const auto direct = [](Pool& pool) {
+    std::vector<float> rows(kEnvs * 8, -77);
+    pool.client()->recv(rows.data());
+    return pool.places.at("obs") == rows.data();
+  };
+  const auto pool = make_pool();
+  CHECK(direct(*pool));
+  pool->specs.env.observation.num_features = 1;  // behind each of the arrays
+  CHECK(!direct(*pool));
+
+  pool->state("obs") = {"obs", "float32", {kEnvs, 5}};
+  pool->answer("obs", std::vector<float>(kEnvs * 5, 3));
+  pool->specs.env.observation = numbers(5);
+  pool->specs.encodings = {{.key = "obs"}};
+  CHECK(direct(*pool));
+  pool->specs.encodings[0].scale = 2;
+  CHECK(!direct(*pool));
+  pool->specs.encodings[0].scale = 1;
+  pool->specs.env.observation.num_features = 6;
+  CHECK(!direct(*pool));
 }
 
 TEST(the_owner_lives_as_long_as_the_client) {

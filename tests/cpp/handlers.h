@@ -1,7 +1,7 @@
 // What every XLA FFI handler does: answer the metadata probe, report errors through the caller's API.
 #pragma once
 
-#include "env/xla_ffi.h"
+#include "env/envpool/xla_ffi.h"
 
 namespace a3c::xla {
 

@@ -38,7 +38,7 @@ void for_each_isa_of(a3c::Precision precision, std::initializer_list<const char*
     try {
       a3c::best_kernels(precision);
     } catch (const std::runtime_error& error) {
-      if (std::string(error.what()).find("which this CPU does not have") == std::string::npos) throw;
+      if (std::string(error.what()).find("this CPU does not have") == std::string::npos) throw;
       std::printf("  skipped: %s\n", error.what());
       continue;
     }
@@ -65,13 +65,27 @@ inline std::vector<float> gradient_of(a3c::Network& network, double from = 0.4) 
   return gradient;
 }
 
+inline a3c::ModelConfig image_config(a3c::ModelKind kind, int num_actions,
+                                     a3c::Precision precision = a3c::Precision::fp32, double offset = 0,
+                                     double scale = 1, int lstm_size = 0) {
+  a3c::ModelConfig config;
+  config.kind = kind;
+  config.observation.array_shape = {4, 84, 84};
+  config.num_outputs = num_actions;
+  config.lstm_size = lstm_size;
+  config.observation_offset = offset;
+  config.observation_scale = scale;
+  config.precision = precision;
+  return config;
+}
+
 struct Pair {
   Pair(a3c::ModelKind kind, int num_actions, int t_max_, int num_envs_, unsigned seed, int lstm_size = 0,
        double scale = 1, a3c::Precision precision = a3c::Precision::fp32, Tolerance tolerance_ = kFloat32)
       : tolerance(tolerance_),
         t_max(t_max_),
         num_envs(num_envs_),
-        config{kind, {4, 84, 84}, a3c::ObservationType::uint8, num_actions, {}, lstm_size, 0.4, scale, precision},
+        config(image_config(kind, num_actions, precision, 0.4, scale, lstm_size)),
         torch(config),
         random(seed) {
     a3c::use_one_torch_thread();
@@ -104,18 +118,18 @@ struct Pair {
 
   // The whole rollout, step by step here and at once there, from a state that is not zero.
   void compare_forward() {
-    const int n = num_envs * config.num_actions;
+    const int n = num_envs * config.num_outputs;
     a3c::Recurrence& recurrence = fast->recurrence();
     std::uniform_real_distribution<float> between(-1, 1);
     for (int i = 0; i < num_envs * recurrence.state_size; ++i) recurrence.state(0)[i] = between(random);
     first_state.assign(recurrence.state(0), recurrence.state(1));
     const std::vector<int64_t> all = samples_of(0, num_envs, t_max + 1);
-    std::vector<float> torch_logits(all.size() * config.num_actions), torch_values(all.size());
+    std::vector<float> torch_logits(all.size() * config.num_outputs), torch_values(all.size());
     std::vector<float> last_state(first_state.size());
     a3c::Sequences sequences{t_max + 1, starts.data(), first_state.data(), last_state.data()};
     torch.forward(observations.data(), all.data(), static_cast<int64_t>(all.size()), sequences, torch_logits.data(),
                   torch_values.data());
-    std::vector<float> logits(all.size() * config.num_actions), values(all.size());
+    std::vector<float> logits(all.size() * config.num_outputs), values(all.size());
     for (int t = 0; t <= t_max; ++t)
       fast->act(t, &observations[static_cast<size_t>(t) * num_envs * kBytes],
                 &starts[static_cast<size_t>(t) * num_envs], &logits[static_cast<size_t>(t) * n],
@@ -137,7 +151,7 @@ struct Pair {
     for (int64_t i = 0; i < torch.size(); ++i) torch.parameters()[i] *= 0.9f;
     load();
     const auto count = static_cast<int64_t>(samples.size());
-    std::vector<float> logits(samples.size() * config.num_actions), values(samples.size());
+    std::vector<float> logits(samples.size() * config.num_outputs), values(samples.size());
     std::vector<float> torch_logits(logits.size()), torch_values(values.size());
     fast->evaluate(observations.data(), samples.data(), count, logits.data(), values.data());
     set_sequences(samples);
@@ -173,7 +187,7 @@ struct Pair {
   void compare_gradients(const std::vector<int64_t>& samples) {
     const auto count = static_cast<int64_t>(samples.size());
     std::normal_distribution<float> normal;
-    std::vector<float> d_logits(samples.size() * config.num_actions), d_values(samples.size());
+    std::vector<float> d_logits(samples.size() * config.num_outputs), d_values(samples.size());
     for (float& x : d_logits) x = normal(random);
     for (float& x : d_values) x = normal(random);
     fast->compute_gradients(observations.data(), samples.data(), count, d_logits.data(), d_values.data());

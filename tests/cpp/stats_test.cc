@@ -49,14 +49,42 @@ TEST(the_short_mean_is_over_the_last_20_episodes) {
   CHECK_CLOSE(log.summary().mean_return_100, 0.8 * 7 + 0.2 * 5, 1e-12);
 }
 
-TEST(a_resumed_run_goes_on_counting) {
+TEST(a_resumed_run_goes_on_with_the_last_episodes) {
   EpisodeLog log;
-  log.set_count(40);
-  CHECK_EQUAL(log.summary().episodes, 40);
-  CHECK(std::isnan(log.summary().mean_return_100));
-  log.add(2, 3);
-  CHECK_EQUAL(log.summary().episodes, 41);
+  for (int i = 0; i < 130; ++i) log.add(i, 10 + i);
+  EpisodeLog resumed;
+  resumed.load(130, log.recent());
+  CHECK_EQUAL(resumed.recent().size(), size_t{100});
+  CHECK_EQUAL(resumed.recent().front().episode_return, 30.0);
+  CHECK_EQUAL(resumed.recent().back().length, int64_t{139});
+  for (EpisodeLog* each : {&log, &resumed}) each->add(7, 3);
+  CHECK_EQUAL(resumed.summary().episodes, log.summary().episodes);
+  CHECK_EQUAL(resumed.summary().mean_return_100, log.summary().mean_return_100);
+  CHECK_EQUAL(resumed.summary().mean_length_100, log.summary().mean_length_100);
+  CHECK_EQUAL(resumed.summary().mean_return_20, log.summary().mean_return_20);
+  EpisodeLog cut;
+  cut.load(130, std::vector<EpisodeLog::Episode>(250, {1.0, 2}));
+  CHECK_EQUAL(cut.recent().size(), size_t{100});
+}
+
+// The first that end after a resume are the short ones: their mean would be no mean of the last 100.
+TEST(a_resumed_run_that_knows_no_episodes_shows_no_mean_until_it_knows_enough) {
+  EpisodeLog log;
+  log.load(500, {});
+  CHECK_EQUAL(log.summary().episodes, 500);
+  for (int i = 0; i < 100; ++i) {
+    CHECK_EQUAL(log.summary().known, i);
+    CHECK(std::isnan(log.summary().mean_return_100));
+    CHECK(std::isnan(log.summary().mean_length_100));
+    CHECK_EQUAL(std::isnan(log.summary().mean_return_20), i < 20);
+    log.add(2, 3);
+  }
   CHECK_CLOSE(log.summary().mean_return_100, 2, 1e-12);
+  EpisodeLog few;  // of a run that had no more than these
+  few.load(2, {{1.0, 10}, {3.0, 20}});
+  CHECK_CLOSE(few.summary().mean_return_100, 2, 1e-12);
+  few.add(5, 30);
+  CHECK_CLOSE(few.summary().mean_return_100, 3, 1e-12);
 }
 
 TEST(an_update_log_keeps_the_last_100) {

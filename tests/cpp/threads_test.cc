@@ -1,9 +1,9 @@
-// LibTorch's intra-op threads: one while a run is on, restored afterwards.
+// LibTorch's intra-op threads: one in the threads that ask, what the program has in all others.
 #include "model/threads.h"
 
 #include <dlfcn.h>
 
-#include <memory>
+#include <stdexcept>
 #include <thread>
 
 #include "check.h"
@@ -20,60 +20,27 @@ void set_openmp_threads(int count) {
   CHECK_EQUAL(torch_threads(), count);
 }
 
-TEST(one_thread_while_it_lives_and_what_was_before_afterwards) {
+TEST(a_thread_that_asks_for_one_thread_has_one_and_no_other_notices) {
   set_openmp_threads(3);
-  {
-    const SingleThreadedTorch single_threaded;
-    CHECK_EQUAL(torch_threads(), 1);
-  }
-  CHECK_EQUAL(torch_threads(), 3);
-}
-
-TEST(the_last_of_several_restores) {
-  set_openmp_threads(3);
-  auto one = std::make_unique<SingleThreadedTorch>();
-  auto two = std::make_unique<SingleThreadedTorch>();
-  one.reset();
-  CHECK_EQUAL(torch_threads(), 1);
-  two.reset();
-  CHECK_EQUAL(torch_threads(), 3);
-}
-
-TEST(a_thread_that_began_gets_back_what_it_had_though_another_ends) {
-  set_openmp_threads(3);
-  auto single_threaded = std::make_unique<SingleThreadedTorch>();
-  int elsewhere = 0;
-  std::thread thread([&] {
-    set_openmp_threads(5);
-    auto another = std::make_unique<SingleThreadedTorch>();
-    CHECK_EQUAL(torch_threads(), 1);
-    single_threaded.reset();
-    CHECK_EQUAL(torch_threads(), 1);
-    another.reset();
-    elsewhere = torch_threads();
-  });
-  thread.join();
-  CHECK_EQUAL(elsewhere, 5);
-  CHECK_EQUAL(torch_threads(), 1);
-  restore_torch_threads();
-  CHECK_EQUAL(torch_threads(), 3);
-  set_openmp_threads(2);
-  restore_torch_threads();  // nothing is left to restore
-  CHECK_EQUAL(torch_threads(), 2);
-}
-
-TEST(a_new_thread_has_one_and_may_ask_for_one) {
-  set_openmp_threads(3);
-  const SingleThreadedTorch single_threaded;
-  int inherited = 0, asked = 0;
-  std::thread thread([&] {
-    inherited = torch_threads();
+  int asked = 0, new_thread = 0, before = 0;
+  std::thread([&] { before = torch_threads(); }).join();
+  std::thread([&] {
     use_one_torch_thread();
     asked = torch_threads();
-  });
-  thread.join();
-  CHECK_EQUAL(inherited, 1);
+    std::thread([&] { new_thread = torch_threads(); }).join();
+  }).join();
   CHECK_EQUAL(asked, 1);
+  CHECK_EQUAL(new_thread, before);
+  CHECK_EQUAL(torch_threads(), 3);
+}
+
+TEST(a_call_in_a_thread_of_its_own_has_one_and_the_caller_keeps_its_own) {
+  set_openmp_threads(3);
+  int inside = 0;
+  call_in_a_thread([&] { inside = torch_threads(); });
+  CHECK_EQUAL(inside, 1);
+  CHECK_EQUAL(torch_threads(), 3);
+  CHECK_THROWS(call_in_a_thread([] { throw std::runtime_error("thrown there"); }), "thrown there");
 }
 
 TEST(denormals_are_flushed_in_the_thread_that_asks) {

@@ -1,7 +1,7 @@
-// Compiled, never run: every declaration of cpp/env/xla_ffi.h that a handler sees, against XLA's own header.
+// Compiled, never run: every declaration of cpp/env/envpool/xla_ffi.h that a handler sees, against XLA's own header.
 #include <xla/ffi/api/c_api.h>
 
-#include "env/xla_ffi.h"
+#include "env/envpool/xla_ffi.h"
 
 namespace xla_ours = a3c::xla;
 
@@ -73,6 +73,8 @@ static_assert(sizeof(xla_ours::Api) <= XLA_FFI_Api_STRUCT_SIZE);
 
 #define SAME_VALUE(ours, theirs) static_assert(static_cast<int>(xla_ours::ours) == static_cast<int>(theirs))
 SAME_VALUE(kPred, XLA_FFI_DataType_PRED);
+SAME_VALUE(kS8, XLA_FFI_DataType_S8);
+SAME_VALUE(kS16, XLA_FFI_DataType_S16);
 SAME_VALUE(kS32, XLA_FFI_DataType_S32);
 SAME_VALUE(kS64, XLA_FFI_DataType_S64);
 SAME_VALUE(kU8, XLA_FFI_DataType_U8);

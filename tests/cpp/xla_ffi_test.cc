@@ -1,5 +1,5 @@
 // The frames that handlers get, and what becomes of what they answer.
-#include "env/xla_ffi.h"
+#include "env/envpool/xla_ffi.h"
 
 #include <array>
 #include <cstring>

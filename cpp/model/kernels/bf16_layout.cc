@@ -31,34 +31,34 @@ void ConvNet::lay_out_bf16(int64_t slots) {
 
     // Inputs end later than the image: the rows of the product that nobody asked for read there.
     const int64_t input = (std::max<int64_t>(packed.rows, cells) + reach + 2) * layer.channels;
-    (i == 0 ? memory.cells : memory.current[i - 1]) = allocate<kernels::bf16>(input);
-    if (i > 0) memory.activations[i - 1] = allocate<kernels::bf16>(slots * packed.input_size);
+    (i == 0 ? memory.cells : memory.current[i - 1]) = memory_.allocate<kernels::bf16>(input);
+    if (i > 0) memory.activations[i - 1] = memory_.allocate<kernels::bf16>(slots * packed.input_size);
     pairs = std::max(pairs, input);
     transposed = std::max(transposed, int64_t{layer.out_channels} * packed.rows);
     product = std::max(product, int64_t{packed.row_block} * std::max(layer.out_channels, layer.channels));
-    packed.output_gradient = allocate<kernels::bf16>((i == last ? kernels::kBf16Block : 1) *
-                                                     int64_t{packed.gradient_rows} * layer.out_channels);
+    packed.output_gradient = memory_.allocate<kernels::bf16>((i == last ? kernels::kBf16Block : 1) *
+                                                             int64_t{packed.gradient_rows} * layer.out_channels);
     place_outputs(i);
     place_weights(i);
   }
-  memory.current[last] = allocate<kernels::bf16>(int64_t{batch_ + 16} * state_.features);
-  memory.activations[last] = allocate<kernels::bf16>(slots * state_.features);
-  memory.product = allocate<float>(std::max<int64_t>(product, 2 * 32 * 32));
-  for (kernels::bf16*& half : memory.pairs) half = allocate<kernels::bf16>(pairs);
-  memory.planes = allocate<kernels::bf16>(int64_t{64} * kernels::kPlane);
-  memory.transposed = allocate<kernels::bf16>(transposed);
+  memory.current[last] = memory_.allocate<kernels::bf16>(int64_t{batch_ + 16} * state_.features);
+  memory.activations[last] = memory_.allocate<kernels::bf16>(slots * state_.features);
+  memory.product = memory_.allocate<float>(std::max<int64_t>(product, 2 * 32 * 32));
+  for (kernels::bf16*& half : memory.pairs) half = memory_.allocate<kernels::bf16>(pairs);
+  memory.planes = memory_.allocate<kernels::bf16>(int64_t{64} * kernels::kPlane);
+  memory.transposed = memory_.allocate<kernels::bf16>(transposed);
   const int64_t weights = int64_t{state_.hidden} * state_.features;
-  memory.fc_weights = allocate<kernels::bf16>(weights);
-  memory.fc_weights_back = allocate<kernels::bf16>(weights);
-  memory.hidden_gradient = allocate<kernels::bf16>((slots + 32) * state_.hidden);
+  memory.fc_weights = memory_.allocate<kernels::bf16>(weights);
+  memory.fc_weights_back = memory_.allocate<kernels::bf16>(weights);
+  memory.hidden_gradient = memory_.allocate<kernels::bf16>((slots + 32) * state_.hidden);
   for (kernels::bf16** copy : {&memory.hidden_gradient_transposed, &memory.hidden_gradient_tiles})
-    *copy = allocate<kernels::bf16>((slots + 32) * state_.hidden);
+    *copy = memory_.allocate<kernels::bf16>((slots + 32) * state_.hidden);
   for (kernels::bf16** copy : {&memory.features, &memory.feature_tiles, &memory.feature_pairs})
-    *copy = allocate<kernels::bf16>((slots + 32) * state_.features);
-  memory.panel = allocate<float>(int64_t{kernels::kBf16Panel} * state_.features);
-  memory.zeros = allocate<kernels::bf16>(state_.features);
+    *copy = memory_.allocate<kernels::bf16>((slots + 32) * state_.features);
+  memory.panel = memory_.allocate<float>(int64_t{kernels::kBf16Panel} * state_.features);
+  memory.zeros = memory_.allocate<kernels::bf16>(state_.features);
   const kernels::ConvLayer& layer = state_.layers[last];
-  memory.feature_row = allocate<int32_t>(layer.out_height * layer.out_width);
+  memory.feature_row = memory_.allocate<int32_t>(layer.out_height * layer.out_width);
   for (int p = 0; p < layer.out_height * layer.out_width; ++p)
     memory.feature_row[p] = p / layer.out_width * layer.in_width + p % layer.out_width;
 }
@@ -67,14 +67,14 @@ void ConvNet::lay_out_bf16(int64_t slots) {
 void ConvNet::place_outputs(int index) {
   const kernels::ConvLayer& layer = state_.layers[index];
   kernels::Bf16Layer& packed = state_.bf16.layers[index];
-  packed.output_offset = allocate<int32_t>(packed.rows);
+  packed.output_offset = memory_.allocate<int32_t>(packed.rows);
   std::fill_n(packed.output_offset, packed.rows, -1);
   for (int y = 0; y < layer.out_height; ++y)
     for (int x = 0; x < layer.out_width; ++x)
       packed.output_offset[y * layer.in_width + x] = offset_of_output(index, y, x);
   if (index == 0) return;
   const int f = factors_[index];
-  packed.below_row = allocate<int32_t>(int64_t{layer.in_height} * layer.in_width * f * f);
+  packed.below_row = memory_.allocate<int32_t>(int64_t{layer.in_height} * layer.in_width * f * f);
   int32_t* row = packed.below_row;
   for (int y = 0; y < layer.in_height; ++y)
     for (int x = 0; x < layer.in_width; ++x)
@@ -85,10 +85,10 @@ void ConvNet::place_weights(int index) {
   const kernels::ConvLayer& layer = state_.layers[index];
   kernels::Bf16Layer& packed = state_.bf16.layers[index];
   const int64_t count = int64_t{layer.depth} * layer.out_channels;
-  packed.weights = allocate<kernels::bf16>(count);
-  packed.weight_gradient = allocate<float>(count);
-  packed.weights_from = allocate<int32_t>(count);
-  packed.gradient_from = allocate<int32_t>(count);
+  packed.weights = memory_.allocate<kernels::bf16>(count);
+  packed.weight_gradient = memory_.allocate<float>(count);
+  packed.weights_from = memory_.allocate<int32_t>(count);
+  packed.gradient_from = memory_.allocate<int32_t>(count);
   // Calls f(place, column, k) for the tiles of a matrix with `depth` rows, see bf16_state.h.
   const auto for_tiles = [](int columns, int depth, auto f) {
     for (int i = 0; i < columns * depth; ++i) {
@@ -109,8 +109,8 @@ void ConvNet::place_weights(int index) {
     }
   if (index == 0) return;
   // An input's gradient is a convolution of the output gradients with the kernel turned about.
-  packed.weights_back = allocate<kernels::bf16>(count);
-  packed.weights_back_from = allocate<int32_t>(count);
+  packed.weights_back = memory_.allocate<kernels::bf16>(count);
+  packed.weights_back_from = memory_.allocate<int32_t>(count);
   const int taps = layer.kernel * layer.kernel;
   for_tiles(layer.channels, taps * layer.out_channels, [&](int i, int c, int k) {
     const int tap = taps - 1 - k / layer.out_channels;

@@ -1,57 +1,26 @@
 #include "model/kernels/conv_net.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <new>
-#include <stdexcept>
 #include <string>
 
 #include "learn/optimizer.h"
+#include "model/kernels/dense_layout.h"
+#include "model/kernels/dispatch.h"
 
 namespace a3c {
 namespace {
 
-constexpr size_t kAlignment = 64;
 constexpr int64_t kObservationBytes = 4 * 84 * 84;
 constexpr int kBlock = 16;      // samples whose feature gradients are computed together: their rows fit the first cache
 constexpr int kGroup = 4;       // samples that pass through the convolutions together: their tiles fit the second cache
 constexpr int kFirstGroup = 1;  // and through the first one
 constexpr int kBatch = 64;  // and, at least, through the fully connected layer: its weights come from memory each time
 
-const ParameterSpec& find(const std::vector<ParameterSpec>& specs, const std::string& name) {
-  for (const ParameterSpec& spec : specs)
-    if (spec.name == name) return spec;
-  throw std::invalid_argument("the layout has no " + name);
-}
-
 }  // namespace
 
 bool ConvNet::supports(const ModelConfig& config) {
-  return config.kind != ModelKind::mlp && config.observation_type == ObservationType::uint8 &&
-         config.observation_shape == std::vector<int64_t>{4, 84, 84};
-}
-
-void ConvNet::Free::operator()(void* memory) const {
-  std::free(memory);
-}
-
-// Zeros, in huge pages where they fill some and the system has them: the backward pass walks down the columns of the
-// fully connected layer's weights, whose rows are 10 KB apart.
-void* ConvNet::allocate_bytes(size_t bytes) {
-  constexpr size_t kHugePage = size_t{2} << 20;
-  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
-  bytes = (bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, bytes);
-  if (!memory) throw std::bad_alloc();
-  memory_.emplace_back(memory);
-#if defined(MADV_HUGEPAGE)
-  if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
-  std::memset(memory, 0, bytes);
-  return memory;
+  return (config.kind == ModelKind::paper || config.kind == ModelKind::nature) && config.num_log_std == 0 &&
+         config.observation == ObservationSpec{.array_shape = {4, 84, 84}};
 }
 
 ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int64_t size, int t_max,
@@ -63,10 +32,11 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
       slots_(batch_) {
   state_.clock = &clock;
   state_.num_envs = num_envs;
-  state_.num_actions = config.num_actions;
+  state_.num_outputs = config.num_outputs;
   state_.size = size;
-  state_.parameters = parameters_ = allocate<float>(size);
-  state_.gradients = allocate<float>(size);
+  // A line more than the vectors: the LSTM's kernels read whole vectors at the end of a row of weights.
+  state_.parameters = parameters_ = memory_.allocate<float>(size + kLine);
+  state_.gradients = memory_.allocate<float>(size + kLine);
 
   const bool paper = config.kind == ModelKind::paper;
   const std::vector<int> factors = paper ? std::vector<int>{4, 2} : std::vector<int>{4, 2, 1};
@@ -76,31 +46,53 @@ ConvNet::ConvNet(const ModelConfig& config, const std::vector<ParameterSpec>& sp
   }
   state_.layers[0].weight_scale = static_cast<float>(config.observation_scale / 255);
   state_.scaled_offset = static_cast<float>(config.observation_scale * config.observation_offset);
-  state_.first_bias = allocate<float>(state_.layers[0].out_channels);
+  state_.first_bias = memory_.allocate<float>(state_.layers[0].out_channels);
 
   const kernels::ConvLayer& last = state_.layers[state_.num_layers - 1];
   state_.features = static_cast<int>(last.activation_size);
   state_.hidden = static_cast<int>(find(specs, "fc1.bias").shape[0]);
   state_.fc_weight = find(specs, "fc1.weight").offset;
   state_.fc_bias = find(specs, "fc1.bias").offset;
-  if (config.lstm_size > 0) {
-    lstm_ = std::make_unique<LstmHeads>(config, specs, parameters_, state_.gradients, state_.hidden, t_max, num_envs);
-    hidden_.resize(static_cast<size_t>(t_max) * num_envs * state_.hidden);
-  }
   state_.policy_weight = find(specs, "policy_head.weight").offset;
   state_.policy_bias = find(specs, "policy_head.bias").offset;
   state_.value_weight = find(specs, "value_head.weight").offset;
   state_.value_bias = find(specs, "value_head.bias").offset;
 
   const int64_t slots = int64_t{t_max + 1} * num_envs;
-  state_.cells = allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
-  state_.current_hidden = allocate<float>(int64_t{batch_ + 16} * state_.hidden);
-  state_.hidden_activations = allocate<float>(slots * state_.hidden);
-  state_.hidden_gradient = allocate<float>(slots * state_.hidden);
+  state_.cells = memory_.allocate<uint8_t>(int64_t{kFirstGroup} * 21 * 21 * 64);
+  state_.current_hidden = memory_.allocate<float>(int64_t{batch_ + 16} * state_.hidden);
+  state_.hidden_activations = memory_.allocate<float>(slots * state_.hidden);
+  state_.hidden_gradient = memory_.allocate<float>(slots * state_.hidden);
+  if (config.lstm_size > 0) add_lstm(config, specs, t_max);
   if (kernels.in_bf16)
     lay_out_bf16(slots);
   else
     lay_out_fp32(slots);
+}
+
+// Behind the hidden units, which are to it the outputs of a layer whose weights it does not know.
+void ConvNet::add_lstm(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int t_max) {
+  dense_kernels_ = best_dense_kernels(config.precision);
+  dense_.clock = state_.clock;
+  dense_.num_envs = state_.num_envs;
+  dense_.t_max = t_max;
+  dense_.parameters = parameters_;
+  dense_.gradients = state_.gradients;
+  dense_.x_stride = kLine;
+  dense_.num_towers = 1;
+  dense_.towers[0].num_layers = 1;
+  dense_.towers[0].layers = memory_.allocate<kernels::DenseLayer>(1);
+  kernels::DenseLayer& hidden = dense_.towers[0].layers[0];
+  hidden.columns = state_.hidden;
+  hidden.stride = state_.hidden;
+  hidden.output = state_.hidden_activations;
+  lstm_ = std::make_unique<LstmHeads>(config, specs, dense_, *dense_kernels_, memory_);
+  lay_out_block(dense_, memory_);
+}
+
+void ConvNet::parameters_changed() {
+  kernels_.load(state_);
+  if (lstm_) dense_kernels_->load(dense_);
 }
 
 void ConvNet::lay_out_fp32(int64_t slots) {
@@ -109,65 +101,61 @@ void ConvNet::lay_out_fp32(int64_t slots) {
   int64_t tile_inputs = 0, tile_outputs = 0;
   for (int i = 0; i < state_.num_layers; ++i) {
     const kernels::ConvLayer& layer = state_.layers[i];
-    state_.activations[i] = allocate<float>(slots * layer.activation_size);
-    state_.current[i] = allocate<float>((i + 1 < state_.num_layers ? kGroup : batch_) * layer.activation_size);
+    state_.activations[i] = memory_.allocate<float>(slots * layer.activation_size);
+    state_.current[i] = memory_.allocate<float>((i + 1 < state_.num_layers ? kGroup : batch_) * layer.activation_size);
     tile_inputs = std::max(tile_inputs, layer.points * layer.input_stride);
     tile_outputs = std::max(tile_outputs, layer.points * layer.output_stride);
   }
-  state_.tile_inputs = allocate<float>(tile_inputs);
-  state_.tile_outputs = allocate<float>(tile_outputs);
-  state_.fc_packed = allocate<float>(int64_t{state_.hidden} * state_.features);
+  state_.tile_inputs = memory_.allocate<float>(tile_inputs);
+  state_.tile_outputs = memory_.allocate<float>(tile_outputs);
+  state_.fc_packed = memory_.allocate<float>(int64_t{state_.hidden} * state_.features);
   state_.slice = state_.num_layers == 2 ? 144 : 224;  // of 2592 or 3136
-  state_.active_samples = allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
-  state_.active_gradients = allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock);
-  state_.active_samples_count = allocate<int32_t>(state_.hidden);
-  state_.active_features = allocate<int32_t>(int64_t{batch_} * state_.features + 1);
-  state_.active_feature_values = allocate<float>(int64_t{batch_} * state_.features + 1);
-  state_.active_features_count = allocate<int32_t>(int64_t{batch_} * state_.features / state_.slice);
+  state_.active_samples = memory_.allocate<int32_t>(int64_t{state_.hidden} * kernels::kSampleBlock);
+  state_.active_gradients = memory_.allocate<float>(int64_t{state_.hidden} * kernels::kSampleBlock);
+  state_.active_samples_count = memory_.allocate<int32_t>(state_.hidden);
+  state_.active_features = memory_.allocate<int32_t>(int64_t{batch_} * state_.features + 1);
+  state_.active_feature_values = memory_.allocate<float>(int64_t{batch_} * state_.features + 1);
+  state_.active_features_count = memory_.allocate<int32_t>(int64_t{batch_} * state_.features / state_.slice);
   const int unit_blocks = state_.hidden / kernels::kUnitBlock;
-  state_.active_units = allocate<int32_t>(slots * state_.hidden + 1);
-  state_.active_values = allocate<float>(slots * state_.hidden + 1);
-  state_.active_units_count = allocate<int32_t>(slots * unit_blocks);
-  state_.panel = allocate<float>(int64_t{kernels::kSampleBlock} * 128);
+  state_.active_units = memory_.allocate<int32_t>(slots * state_.hidden + 1);
+  state_.active_values = memory_.allocate<float>(slots * state_.hidden + 1);
+  state_.active_units_count = memory_.allocate<int32_t>(slots * unit_blocks);
+  state_.panel = memory_.allocate<float>(int64_t{kernels::kSampleBlock} * 128);
   state_.block = kBlock;
-  state_.feature_gradient = allocate<float>(int64_t{kBlock} * state_.features);
+  state_.feature_gradient = memory_.allocate<float>(int64_t{kBlock} * state_.features);
 }
 
-void ConvNet::act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) {
+void ConvNet::act(int t, const void* observations, const uint8_t* starts, float* policy, float* values) {
   for (int env = 0; env < state_.num_envs; ++env) {
     images_[env] = static_cast<const uint8_t*>(observations) + env * kObservationBytes;
     slots_[env] = int64_t{t} * state_.num_envs + env;
   }
   kernels_.torso_forward(state_, state_.num_envs, images_.data(), slots_.data());
   if (lstm_) {
-    lstm_->act(t, state_.current_hidden, starts, logits, values);
-    lap(*state_.clock, kLstmForward);
+    lstm_->act(t, slots_.data(), starts, policy, values);
   } else {
-    kernels_.heads_forward(state_, state_.num_envs, logits, values);
+    kernels_.heads_forward(state_, state_.num_envs, policy, values);
   }
 }
 
-void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) {
+void ConvNet::evaluate(const void* observations, const int64_t* samples, int64_t count, float* policy, float* values) {
   for (int64_t first = 0; first < count; first += batch_) {
     const auto size = static_cast<int>(std::min<int64_t>(count - first, batch_));
     for (int i = 0; i < size; ++i)
       images_[i] = static_cast<const uint8_t*>(observations) + samples[first + i] * kObservationBytes;
     kernels_.torso_forward(state_, size, images_.data(), samples + first);
-    if (!lstm_) kernels_.heads_forward(state_, size, logits + first * state_.num_actions, values + first);
+    if (!lstm_) kernels_.heads_forward(state_, size, policy + first * state_.num_outputs, values + first);
   }
-  if (lstm_) {
-    lstm_->evaluate(samples, count, gather_hidden(samples, count), logits, values);
-    lap(*state_.clock, kLstmForward);
-  }
+  if (lstm_) lstm_->evaluate(samples, count, policy, values);
 }
 
-void ConvNet::compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+void ConvNet::compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_policy,
                                 const float* d_values) {
   if (lstm_) {
-    lstm_->compute_gradients(samples, count, gather_hidden(samples, count), d_logits, d_values, state_.hidden_gradient);
-    lap(*state_.clock, kLstmBackward);
+    lstm_->compute_gradients(samples, count, d_policy, d_values);
+    dense_kernels_->lstm_to_features(dense_, samples, count, state_.hidden_gradient);
   } else {
-    kernels_.heads_backward(state_, samples, count, d_logits, d_values);
+    kernels_.heads_backward(state_, samples, count, d_policy, d_values);
   }
   kernels_.torso_backward(state_, static_cast<const uint8_t*>(observations), samples, count);
 }
@@ -195,13 +183,6 @@ void ConvNet::read_gradients(double from, const GradientReader& read) {
   read(end, state_.size - end, state_.gradients + end);
 }
 
-// The hidden units of an update's samples, in their order.
-const float* ConvNet::gather_hidden(const int64_t* samples, int64_t count) {
-  for (int64_t i = 0; i < count; ++i)
-    std::copy_n(state_.hidden_activations + samples[i] * state_.hidden, state_.hidden, &hidden_[i * state_.hidden]);
-  return hidden_.data();
-}
-
 // Appends a convolution whose stride is `factor`: after space-to-depth by `factor` its stride is 1.
 void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor) {
   const int index = state_.num_layers++;
@@ -223,7 +204,7 @@ void ConvNet::add_layer(const ParameterSpec& weight, const ParameterSpec& bias, 
 
   // A cell of the first layer holds (channel, dy, dx), the order in which bytes lie in the frames; of later ones
   // (dy, dx, channel), the order in which the layer before writes its channels.
-  layer.weight_map = allocate<int32_t>(layer.depth);
+  layer.weight_map = memory_.allocate<int32_t>(layer.depth);
   for (int k = 0; k < layer.depth; ++k) {
     const int tap = k / layer.channels;
     const int inside = k % layer.channels;
@@ -251,9 +232,9 @@ void ConvNet::lay_out_tiles(int index) {
   layer.input_stride = int64_t{layer.group} * layer.tiles * layer.channels + 16;
   layer.output_stride = int64_t{layer.group} * layer.tiles * layer.out_channels + 16;
   const int64_t weights = int64_t{layer.channels} * layer.out_channels;
-  layer.transformed = allocate<float>(layer.points * weights);
-  layer.transformed_gradient = allocate<float>(layer.points * weights);
-  if (index > 0) layer.transformed_back = allocate<float>(layer.points * weights);
+  layer.transformed = memory_.allocate<float>(layer.points * weights);
+  layer.transformed_gradient = memory_.allocate<float>(layer.points * weights);
+  if (index > 0) layer.transformed_back = memory_.allocate<float>(layer.points * weights);
 }
 
 // Where output (y, x) of a layer goes: into the next layer's input, or one after another.
@@ -271,13 +252,13 @@ void ConvNet::link_layers() {
   for (int i = 0; i < state_.num_layers; ++i) {
     kernels::ConvLayer& layer = state_.layers[i];
     const int positions = layer.out_height * layer.out_width;
-    layer.output_offset = allocate<int32_t>(positions);
+    layer.output_offset = memory_.allocate<int32_t>(positions);
     for (int p = 0; p < positions; ++p)
       layer.output_offset[p] = offset_of_output(i, p / layer.out_width, p % layer.out_width);
     if (i + 1 < state_.num_layers) {
       const kernels::ConvLayer& next = state_.layers[i + 1];
       layer.activation_size = int64_t{next.in_height} * next.in_width * next.channels;
-      layer.output_gradient = allocate<float>(kGroup * layer.activation_size);
+      layer.output_gradient = memory_.allocate<float>(kGroup * layer.activation_size);
     }
   }
 }

@@ -13,7 +13,8 @@
 
 #include "config.h"
 #include "model/kernels/conv_net_state.h"
-#include "model/lstm_heads.h"
+#include "model/kernels/lstm_heads.h"
+#include "model/kernels/memory.h"
 #include "model/network.h"
 #include "model/replica.h"
 
@@ -30,17 +31,17 @@ class ConvNet final : public Network {
 
   int64_t size() const override { return state_.size; }
   float* parameters() override { return parameters_; }
-  void parameters_changed() override { kernels_.load(state_); }
+  void parameters_changed() override;
   Recurrence& recurrence() override { return lstm_ ? lstm_->recurrence() : no_recurrence_; }
-  void act(int t, const void* observations, const uint8_t* starts, float* logits, float* values) override;
-  void evaluate(const void* observations, const int64_t* samples, int64_t count, float* logits, float* values) override;
-  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_logits,
+  void act(int t, const void* observations, const uint8_t* starts, float* policy, float* values) override;
+  void evaluate(const void* observations, const int64_t* samples, int64_t count, float* policy, float* values) override;
+  void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_policy,
                          const float* d_values) override;
   double squared_gradient_norm() const override;
   void read_gradients(double from, const GradientReader& read) override;
 
  private:
-  const float* gather_hidden(const int64_t* samples, int64_t count);
+  void add_lstm(const ModelConfig& config, const std::vector<ParameterSpec>& specs, int t_max);
   void add_layer(const ParameterSpec& weight, const ParameterSpec& bias, int factor);
   void lay_out_fp32(int64_t slots);
   void lay_out_tiles(int index);
@@ -49,26 +50,19 @@ class ConvNet final : public Network {
   void lay_out_bf16(int64_t slots);  // with what follows in bf16_layout.cc
   void place_outputs(int index);
   void place_weights(int index);
-  void* allocate_bytes(size_t bytes);
-  template <typename T>
-  T* allocate(int64_t count) {
-    return static_cast<T*>(allocate_bytes(static_cast<size_t>(count) * sizeof(T)));
-  }
 
   const kernels::ConvNetKernels& kernels_;
-  std::unique_ptr<LstmHeads> lstm_;  // null: the heads are the kernels'
   Recurrence no_recurrence_;
-  std::vector<float> hidden_;  // [t_max * num_envs][hidden], for the LSTM: of an update's samples
+  KernelMemory memory_;
   kernels::ConvNetState state_{};
+  kernels::DenseNetState dense_{};  // of the LSTM and the heads behind it, with their kernels
+  const kernels::DenseNetKernels* dense_kernels_ = nullptr;
+  std::unique_ptr<LstmHeads> lstm_;  // null: the heads are the convolutions' kernels
   float* parameters_ = nullptr;
   const int batch_;                                      // samples that go forward together, at most
   std::vector<const uint8_t*> images_;                   // [batch]: the samples at hand ...
   std::vector<int64_t> slots_;                           // ... and where their activations go, in act()
   int factors_[kernels::ConvNetState::kMaxLayers] = {};  // of the space-to-depth before each layer
-  struct Free {
-    void operator()(void* memory) const;
-  };
-  std::vector<std::unique_ptr<void, Free>> memory_;
 };
 
 }  // namespace a3c

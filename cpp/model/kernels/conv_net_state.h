@@ -40,7 +40,7 @@ struct ConvNetState {
   StageClock* clock;
   int num_layers;
   ConvLayer layers[kMaxLayers];
-  int num_envs, num_actions;
+  int num_envs, num_outputs;
   int features;  // of the last convolution
   int slice;   // of the features whose weights to a panel of 32 units fit the first cache, in forward; a multiple of 16
   int hidden;  // of the fully connected layer
@@ -82,11 +82,11 @@ struct ConvNetKernels {
   const char* isa;  // as A3C_FAST_ISA has it
   bool in_bf16;
   void (*load)(ConvNetState&);
-  // Images to hidden units, net.current_hidden, and to logits and values. An LSTM takes the place of the heads.
+  // Images to hidden units, net.current_hidden, and to policy and values. An LSTM takes the place of the heads.
   void (*torso_forward)(ConvNetState&, int count, const uint8_t* const* images, const int64_t* slots);
-  void (*heads_forward)(const ConvNetState&, int count, float* logits, float* values);
+  void (*heads_forward)(const ConvNetState&, int count, float* policy, float* values);
   // And back: to net.hidden_gradient, and from there to the gradients of all below.
-  void (*heads_backward)(ConvNetState&, const int64_t* samples, int64_t count, const float* d_logits,
+  void (*heads_backward)(ConvNetState&, const int64_t* samples, int64_t count, const float* d_policy,
                          const float* d_values);
   void (*torso_backward)(ConvNetState&, const uint8_t* observations, const int64_t* samples, int64_t count);
   // The gradient of the fully connected layer's weights, of units first .. first + rows - 1: [rows][features], until

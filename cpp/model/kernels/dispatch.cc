@@ -21,10 +21,12 @@ extern const ConvNetKernels kernels;
 }
 namespace avx512 {
 extern const ConvNetKernels kernels;
-}
+extern const DenseNetKernels dense_kernels;
+}  // namespace avx512
 namespace avx2 {
 extern const ConvNetKernels kernels;
-}
+extern const DenseNetKernels dense_kernels;
+}  // namespace avx2
 }  // namespace kernels
 
 namespace {
@@ -32,6 +34,7 @@ namespace {
 struct Isa {
   const char* name;
   const kernels::ConvNetKernels* kernels;
+  const kernels::DenseNetKernels* dense_kernels;
   bool (*there)();  // on this CPU
 };
 
@@ -63,12 +66,12 @@ bool has_amx() {
 std::vector<Isa> isas() {
   std::vector<Isa> list;
 #if defined(__x86_64__)
-  list.push_back({"amx", &kernels::amx::kernels, has_amx});
-  list.push_back({"avx512_bf16", &kernels::avx512_bf16::kernels, has_avx512_bf16});
-  list.push_back({"avx512", &kernels::avx512::kernels, has_avx512});
-  list.push_back({"avx2", &kernels::avx2::kernels, has_avx2});
+  list.push_back({"amx", &kernels::amx::kernels, &kernels::avx512::dense_kernels, has_amx});
+  list.push_back({"avx512_bf16", &kernels::avx512_bf16::kernels, &kernels::avx512::dense_kernels, has_avx512_bf16});
+  list.push_back({"avx512", &kernels::avx512::kernels, &kernels::avx512::dense_kernels, has_avx512});
+  list.push_back({"avx2", &kernels::avx2::kernels, &kernels::avx2::dense_kernels, has_avx2});
 #endif
-  list.push_back({"libtorch", nullptr, [] { return true; }});
+  list.push_back({"libtorch", nullptr, nullptr, [] { return true; }});
   return list;
 }
 
@@ -76,30 +79,52 @@ bool in_bf16(const Isa& isa) {
   return isa.kernels && isa.kernels->in_bf16;
 }
 
-}  // namespace
-
-const kernels::ConvNetKernels* best_kernels(Precision precision) {
+// A3C_FAST_ISA, null where it is not set or empty.
+const char* chosen_isa() {
   const char* chosen = std::getenv("A3C_FAST_ISA");
-  std::string names;
+  return chosen && *chosen ? chosen : nullptr;
+}
+
+Isa best_isa(Precision precision) {
+  check_chosen_kernels();
+  const char* chosen = chosen_isa();
   for (const Isa& isa : isas()) {
-    names += (names.empty() ? "" : ", ") + std::string(isa.name);
     const bool fits = precision == Precision::automatic || in_bf16(isa) == (precision == Precision::bf16);
     if (!chosen) {
       // bench/results, Intel: 0.59 of the ceiling, 0.757 in float32, which needs fewer products: see winograd.inc.
       // On AMD's Zen 4 they are alike, 0.75 and 0.74, and float32 is the finer one.
       const bool wanted = precision == Precision::bf16 || std::strcmp(isa.name, "avx512_bf16") != 0;
-      if (fits && wanted && isa.there()) return isa.kernels;
+      if (fits && wanted && isa.there()) return isa;
     } else if (!std::strcmp(chosen, isa.name)) {
-      if (!isa.there())
-        throw std::runtime_error("A3C_FAST_ISA is " + std::string(chosen) + ", which this CPU does not have");
+      if (!isa.there()) throw std::runtime_error("this CPU does not have " + std::string(isa.name));
       if (!fits)
-        throw std::runtime_error("A3C_FAST_ISA is " + std::string(chosen) + ", whose precision is " +
-                                 (in_bf16(isa) ? "bf16 and not fp32" : "fp32 and not bf16"));
-      return isa.kernels;
+        throw std::runtime_error(std::string(isa.name) + " computes in " +
+                                 (in_bf16(isa) ? "bf16 and not in fp32" : "fp32 and not in bf16"));
+      return isa;
     }
   }
-  if (chosen) throw std::runtime_error("A3C_FAST_ISA is '" + std::string(chosen) + "', but it must be one of " + names);
   throw std::invalid_argument("this CPU has neither AMX nor AVX512_BF16");
+}
+
+}  // namespace
+
+void check_chosen_kernels() {
+  const char* chosen = chosen_isa();
+  std::string names;
+  for (const Isa& isa : isas()) {
+    if (!chosen || !std::strcmp(chosen, isa.name)) return;
+    names += (names.empty() ? "" : ", ") + std::string(isa.name);
+  }
+  throw std::runtime_error("the kernels that A3C_FAST_ISA may name are " + names);
+}
+
+const kernels::ConvNetKernels* best_kernels(Precision precision) {
+  return best_isa(precision).kernels;
+}
+
+const kernels::DenseNetKernels* best_dense_kernels(Precision precision) {
+  // Nothing is asked of AMX where it is not named: all of them are float32.
+  return best_isa(chosen_isa() ? precision : Precision::fp32).dense_kernels;
 }
 
 }  // namespace a3c

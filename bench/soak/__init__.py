@@ -1,0 +1,1 @@
+"""Long programs that do to a run what users, machines and accidents do, and count what breaks."""
