@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from helpers import PATIENCE
+
 from a3c_fast import list_envs
 from bench import census
 
@@ -41,7 +43,7 @@ def test_the_sample_has_every_family() -> None:
 
 @pytest.mark.parametrize("family", SAMPLE)
 def test_an_environment_trains_goes_on_and_is_evaluated(family: str) -> None:
-    result = census.trial(SAMPLE[family], family, census.Arguments(seconds=14400))
+    result = census.trial(SAMPLE[family], family, census.Arguments(seconds=PATIENCE))
     if family == "procgen" and result["outcome"] == "refused":
         assert "Procgen needs" in result["why"]
         pytest.skip("Procgen needs the system's Qt 5")
