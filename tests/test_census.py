@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from helpers import PATIENCE
 
 from a3c_fast import list_envs
