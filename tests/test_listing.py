@@ -22,7 +22,8 @@ def test_every_environment_is_listed_once() -> None:
     for entry in entries:
         assert entry["trainable"] == (not entry["why"])
         assert bool(entry["observation"] and entry["action"]) == entry["trainable"]
-        assert entry["trainable"] or not entry["tried"]
+        # What was tried can be trained on, but where Qt is missing here.
+        assert entry["trainable"] or not entry["tried"] or entry["needs"]
         assert bool(entry["needs"]) == (entry["family"] == "procgen")
 
 
