@@ -13,7 +13,7 @@ from tyro.conf import Suppress
 
 from a3c_fast import stored_settings, values
 from a3c_fast.defaults import NO_EMULATOR, PRESETS, PresetName, defaults_of
-from a3c_fast.envs.families import Family, Problem, family_of, problem_of, spec_of
+from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, problem_of, spec_of
 from a3c_fast.envs.spec import EnvSpec
 from a3c_fast.errors import ConfigError
 from a3c_fast.suggestions import did_you_mean
@@ -66,7 +66,8 @@ class Config:
     """
 
     env_id: str = "Pong-v5"
-    """EnvPool's name of the environment; `python -m a3c_fast.list_envs` shows them."""
+    """EnvPool's name of the environment, of which `python -m a3c_fast.list_envs` shows all, or `module:name`: what the
+    module registers with gymnasium, or a callable of it that makes an environment."""
     preset: PresetName = "default"
     """Where other defaults come from: `default`, or `paper`, the settings of Mnih et al. 2016."""
     total_steps: int = _BY_FAMILY
@@ -186,6 +187,9 @@ class Config:
         epochs = self.update_epochs if isinstance(self.update_epochs, int) else None
         defaults = defaults_of(problem, family, self.preset, epochs)
         defaults |= _defaults_of_network(self, problem)
+        if at_once := envs_at_once(self.env_id):
+            defaults["envs_per_worker"] = at_once
+            defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], at_once)
         if isinstance(self.envs_per_worker, int) and self.envs_per_worker > 0:
             defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], self.envs_per_worker)
         said = {name for name in defaults if getattr(self, name) is not None}

@@ -70,7 +70,6 @@ def evaluate(
     from a3c_fast import _core, envs
     from a3c_fast.errors import ConfigError
     from a3c_fast.human_scores import human_normalized
-    from a3c_fast.imports import import_envpool
     from a3c_fast.values import whole_number
 
     episodes = whole_number("episodes", episodes, 1)
@@ -92,12 +91,14 @@ def evaluate(
             f"the policy is for observations {policy.observation} and actions {policy.action}, and {config.env_id} has "
             f"{spec.observation} and {spec.action}"
         )
-    num_envs = min(episodes, _MOST_ENVS)
+    at_once = envs.envs_at_once(config.env_id)
+    num_envs = at_once or min(episodes, _MOST_ENVS)
     seeds = envs.env_seeds(seed, _STREAM, num_envs)
     quota = [len(range(i, episodes, num_envs)) for i in range(num_envs)]
     # Two pools in turn: the emulators of one run while the network looks at the images of the other.
     halves = []
-    for part in (slice(0, num_envs // 2), slice(num_envs // 2, num_envs)):
+    middle = 0 if at_once else num_envs // 2
+    for part in (slice(0, middle), slice(middle, num_envs)):
         if seeds[part]:
             client = envs.make_client(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
             halves.append(_Half(client, quota[part], limit, *_network(policy, config, len(seeds[part]))))
@@ -111,7 +112,7 @@ def evaluate(
             if frames is not None and half is halves[0] and not half.returns[0]:
                 frames.append(np.array(spec.observation.array_of(half.rows)[0, -1]))
             if half.left:
-                half.client.send(actions.choose(half.network.act(half.rows, half.starts)[0]))
+                half.client.send(actions.choose(half.network.act(half.rows, half.starts)[0], half.masks))
     returns = [value for half in halves for of_env in half.returns for value in of_env]
     lengths = [value for half in halves for of_env in half.lengths for value in of_env]
     return {
@@ -133,9 +134,17 @@ def evaluate(
             "max_episode_steps": own_limit if limit == math.inf else limit,
             "seed": seed,
             "kernels": halves[0].kernels,
-            "envpool": import_envpool().__version__,
+            **_library(config),
         },
     }
+
+
+def _library(config: Config) -> dict[str, str]:
+    """Whose environments were played, and its version."""
+    from importlib import metadata
+
+    name = "gymnasium" if config.family == "gymnasium" else "envpool"
+    return {name: metadata.version(name)}
 
 
 class _Actions:
@@ -147,11 +156,13 @@ class _Actions:
         self.distribution = _core.Distribution(action)
         self.random = random
 
-    def choose(self, outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def choose(self, outputs: npt.NDArray[np.float32], masks: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.float32]:
         import numpy as np
 
         if not np.isfinite(outputs).all():
             raise RuntimeError("the policy's outputs are not finite: its parameters have blown up")
+        if masks is not None:
+            outputs = np.where(masks, outputs, np.float32(-1e9))
         if self.random is None:
             return self.distribution.mode(outputs)
         return self.distribution.sample(outputs, self.random)
@@ -175,6 +186,7 @@ class _Half:
         self.running_length = [0] * num_envs
         self.rows: Any = None  # the observations
         self.starts: Any = None  # whether they are the first of an episode
+        self.masks: Any = None  # which actions are allowed, where the environments say so
 
     @property
     def left(self) -> int:
@@ -184,7 +196,7 @@ class _Half:
     def receive(self) -> None:
         """Waits for what follows from the actions sent last, at first for the reset."""
         batch = self.client.recv()
-        self.rows, self.starts = batch["observations"], batch["starts"]
+        self.rows, self.starts, self.masks = batch["observations"], batch["starts"], batch["action_masks"]
         for i, quota in enumerate(self.quota):
             if batch["valid"][i]:
                 self.running_return[i] += float(batch["raw_reward"][i])

@@ -30,6 +30,7 @@ _ENVIRONMENT = {
     "vizdoom": 18 * 2**20,
 }
 _OTHER_ENVIRONMENT = 2**20
+_CHILD = 64 * 2**20  # the process of a worker's environments that are a user's
 # Some that are larger than others of their family, by the beginning of their names.
 _LARGER = {"Apollo": 825 * 2**20, "Dog": 158 * 2**20, "FrankaKitchen": 107 * 2**20}
 # Channels, kernel and stride of the convolutions, and the units of the layer that follows.
@@ -102,6 +103,7 @@ def _needed(config: Config, spec: EnvSpec, changes: Mapping[str, Any]) -> int:
     observations = (samples + 3 * num_envs) * spec.observation.row_bytes
     environments = num_envs * _environment(config)
     worker = _FLOAT * (replica + kept + rollout) + observations + environments
+    worker += _CHILD if config.family == "gymnasium" else 0
 
     # At a time: the random orthogonal matrices of the beginning, or a checkpoint: copies of all that is shared.
     once = max(2 * parameters + 6 * largest, 3 * shared)

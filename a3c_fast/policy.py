@@ -196,7 +196,7 @@ class ActorCritic(nn.Module):
 
     def _batch(self, observations: Any) -> tuple[torch.Tensor | None, torch.Tensor | None, bool]:
         """The image and the numbers of observations, beside the parameters, and whether it was one without N."""
-        leaves = dict(flattened(observations))
+        leaves = {name: leaf for name, leaf in flattened(observations) if not isinstance(leaf, str)}
         parts = self.observation.parts
         if leaves.keys() != {part.name for part in parts}:
             wanted = ", ".join(part.name or "one array" for part in parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import secrets
 import shlex
 import signal
@@ -117,7 +118,9 @@ def _configure(arguments: Sequence[str], prog: str) -> tuple[Config, StoredRun |
         cli.show_help(Config, prog=prog, default=Config(**{**settings, **depended_on}))
     config = Config(**{**settings, **given})
     if config.run_dir is None:
-        name = f"{config.env_id.replace('/', '-')}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        name = (
+            f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.env_id)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        )
         config = config.replace(run_dir=Path("runs") / name)
     return config, stored
 

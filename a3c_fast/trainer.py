@@ -56,9 +56,17 @@ class Trainer:
     _metrics: MetricsWriter | None = None
     _run_directory: RunDirectory | None = None
 
-    def __init__(self, config: Config, *, clients: Sequence[_core.EnvClient] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        env: Callable[[], Any] | None = None,
+        clients: Sequence[_core.EnvClient] | None = None,
+    ) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
+        `env`, a callable that makes one gymnasium environment, takes the place of `config.env_id`: settings that were
+        not said have the defaults of its kind. It is called in processes of its own, see docs/environments.md.
         `clients` replaces the environments of `config.env_id`, one for each worker.
         """
         self._owner_pid = os.getpid()
@@ -71,6 +79,8 @@ class Trainer:
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
         self._last_stats: dict[str, Any] = {}
         try:
+            if env is not None:
+                config = config.replace(env_id=envs.register(env))
             self._open(config, clients)
         except BaseException:
             self._release()
@@ -484,7 +494,7 @@ class Trainer:
     def _require_threads(self) -> None:
         """Raises `ConfigError` when the system does not give the threads of all workers and their pools."""
         c = self.config
-        per_worker = 1 if c.family == "fake" else 1 + envs.threads_of_pool(c.envs_per_worker, 1)
+        per_worker = 1 if c.family in ("fake", "gymnasium") else 1 + envs.threads_of_pool(c.envs_per_worker, 1)
         others = 8  # the watchdog, TensorBoard's, a progress bar's, and some of LibTorch's and the program's
         require_threads(c.num_workers * per_worker + others, "num_workers", c.num_workers)
 
@@ -495,10 +505,8 @@ class Trainer:
         # Scripted environments are continued from their saved state, which belongs to their first seed.
         if self.config.family == "fake":
             seeds = envs.env_seeds(self.config.seed, 0, len(seeds))
-        return [
-            envs.make_client(self.config, seeds[i * per_worker : (i + 1) * per_worker])
-            for i in range(self.config.num_workers)
-        ]
+        of_workers = [seeds[i * per_worker : (i + 1) * per_worker] for i in range(self.config.num_workers)]
+        return envs.make_clients(self.config, of_workers)
 
     def _normalizes_observations(self) -> bool:
         return self.config.normalize_observations and self._spec.observation.num_features > 0

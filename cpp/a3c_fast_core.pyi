@@ -19,11 +19,17 @@ class ObservationSpec:
 
 class ActionSpec:
     def __init__(
-        self, *, choices: Sequence[int] = (), low: Sequence[float] = (), high: Sequence[float] = ()
+        self,
+        *,
+        choices: Sequence[int] = (),
+        low: Sequence[float] = (),
+        high: Sequence[float] = (),
+        masked: bool = False,
     ) -> None: ...
     choices: list[int]
     low: list[float]
     high: list[float]
+    masked: bool
 
 class EnvSpec:
     def __init__(self, *, num_envs: int, observation: ObservationSpec, action: ActionSpec) -> None: ...
@@ -94,6 +100,18 @@ class EnvClient:
         spec: EnvSpec,
         parts: Sequence[Any],
         first_choice: int,
+    ) -> EnvClient: ...
+    @staticmethod
+    def process(
+        *,
+        owner: object,
+        spec: EnvSpec,
+        layout: dict[str, int],
+        memory: int,
+        go: int,
+        done: int,
+        pidfd: int,
+        limit_seconds: float,
     ) -> EnvClient: ...
     @staticmethod
     def recall(*, num_envs: int, seed: int) -> EnvClient: ...

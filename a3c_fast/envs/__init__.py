@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from a3c_fast.envs import envpool, scripted
+from a3c_fast.envs import envpool, processes, scripted
 from a3c_fast.envs.envpool import threads_of_pool
-from a3c_fast.envs.families import Family, Problem, family_of, max_episode_steps, problem_of
+from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, max_episode_steps, problem_of
 from a3c_fast.envs.families import spec_of as spec_of_id
+from a3c_fast.envs.processes import register
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec, Part
 from a3c_fast.errors import ConfigError
 
@@ -29,12 +30,15 @@ __all__ = [
     "Part",
     "Problem",
     "env_seeds",
+    "envs_at_once",
     "family_of",
     "make_client",
+    "make_clients",
     "max_episode_steps",
     "measure_observations",
     "problem_of",
     "random_play",
+    "register",
     "spec_of",
     "threads_of_pool",
 ]
@@ -59,7 +63,21 @@ def make_client(config: Config, seeds: Sequence[int], *, training: bool = True, 
     """
     if config.family == "fake":
         return scripted.make_client(config.env_id, seeds)
+    if config.family == "gymnasium":
+        return processes.make_clients(config.env_id, spec_of(config), [seeds], limit_of(config))[0]
     return envpool.make_client(config, spec_of(config), seeds, training=training, num_threads=num_threads)
+
+
+def make_clients(config: Config, seeds: Sequence[Sequence[int]]) -> list[EnvClient]:
+    """The environments of several workers, for training. Raises as `make_client`."""
+    if config.family == "gymnasium":  # their processes begin at the same time
+        return processes.make_clients(config.env_id, spec_of(config), seeds, limit_of(config))
+    return [make_client(config, of_worker) for of_worker in seeds]
+
+
+def limit_of(config: Config) -> float:
+    """Seconds that a step of a user's environments may take: it is to be told before the watchdog tells."""
+    return 0.95 * config.watchdog_seconds
 
 
 def random_play(config: Config, *, num_envs: int, steps: int, stream: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -70,10 +88,23 @@ def random_play(config: Config, *, num_envs: int, steps: int, stream: int) -> It
     client = make_client(config, env_seeds(config.seed, stream, num_envs))
     action = spec_of(config).action
     generator = np.random.default_rng(config.seed)
-    client.recv()
+    masks = client.recv()["action_masks"]
     for _ in range(steps):
-        client.send(_random_actions(action, generator, num_envs))
-        yield client.recv()["observations"]
+        if masks is None:
+            client.send(_random_actions(action, generator, num_envs))
+        else:
+            client.send(_allowed_actions(action, generator, masks))
+        batch = client.recv()
+        masks = batch["action_masks"]
+        yield batch["observations"]
+
+
+def _allowed_actions(
+    action: ActionSpec, generator: np.random.Generator, masks: npt.NDArray[np.uint8]
+) -> npt.NDArray[Any]:
+    ends = np.cumsum(action.choices)
+    chosen = [[generator.choice(np.flatnonzero(part)) for part in np.split(mask, ends[:-1])] for mask in masks]
+    return np.array(chosen)
 
 
 def _random_actions(action: ActionSpec, generator: np.random.Generator, num_envs: int) -> npt.NDArray[Any]:
@@ -98,7 +129,8 @@ def measure_observations(config: Config) -> Config:
         return config
     spec = spec_of(config).observation
     counts = np.zeros(256, np.int64)
-    for step, rows in enumerate(random_play(config, num_envs=2, steps=100, stream=2**34)):
+    num_envs = envs_at_once(config.env_id) or 2
+    for step, rows in enumerate(random_play(config, num_envs=num_envs, steps=100, stream=2**34)):
         if step % 10 == 9:
             images = spec.array_of(rows)
             newest = images[:, -1] if config.family == "atari" else images

@@ -1,18 +1,18 @@
 """EnvPool's families of environments: what each is called, what it needs, and what is told of its arrays.
 
-The names are those of EnvPool's modules: atari, mujoco.gym, minigrid and so on; `fake` are scripted ones of our own.
+The names are those of EnvPool's modules: atari, mujoco.gym, minigrid and so on; `gymnasium` are those of a user, and
+`fake` scripted ones of our own.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from a3c_fast.envs import scripted
+from a3c_fast.envs import parts, processes, scripted
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec, Part, placed
 from a3c_fast.errors import ConfigError
 from a3c_fast.imports import import_envpool
@@ -34,17 +34,13 @@ _BROKEN: Mapping[str, str] = {
     "VizdoomCustom-v1": "its scenario is a file that must be given",
 }
 
-_MOST_VALUES = 1024  # that a part is made one-hot for
-_MOST_NUMBERS = 2**16
-_MOST_PIXELS = 2**22
-_UNBOUNDED = 1e9  # bounds from here on are none: some are 1e10, some the largest number that there is
-_SMALLEST_BOUND = 1e-30  # and some lower ones the smallest positive number that there is
-
 
 def family_of(env_id: str) -> Family:
     """The family of an environment. Raises `ConfigError` for one that does not exist or cannot be trained on."""
     if not isinstance(env_id, str):
-        raise ConfigError("env_id", env_id, "it must be the name of an EnvPool environment")
+        raise ConfigError("env_id", env_id, "it must be the name of an environment")
+    if processes.is_named(env_id):
+        return "gymnasium"
     return _family_of(env_id)
 
 
@@ -90,6 +86,8 @@ def spec_of(env_id: str, stack_num: int | None = None) -> EnvSpec:
     family = family_of(env_id)
     if family == "fake":
         return scripted.SPECS[env_id]
+    if family == "gymnasium":
+        return processes.spec_of(env_id)
     options = dict(options_of(family))
     if stack_num is not None:
         options["stack_num"] = stack_num
@@ -111,8 +109,15 @@ def spec_of(env_id: str, stack_num: int | None = None) -> EnvSpec:
     return EnvSpec(_observation(env_id, observations), _action(env_id, arrays["action"], is_choice=is_choice))
 
 
+def envs_at_once(env_id: str) -> int:
+    """How many environments a user's VectorEnv has; 0 where environments are made one by one."""
+    return processes.envs_at_once(env_id) if processes.is_named(env_id) else 0
+
+
 def max_episode_steps(env_id: str) -> int:
-    """After how many steps EnvPool ends an episode; 0 or 2^31 - 1 where it does not say."""
+    """After how many steps an environment ends its episodes; 0 or 2^31 - 1 where it does not say."""
+    if processes.is_named(env_id):
+        return processes.max_episode_steps(env_id)
     return int(import_envpool().make_spec(env_id, **options_of(family_of(env_id))).config.max_episode_steps)
 
 
@@ -122,56 +127,20 @@ def _what_is_missing(family: Family, error: ImportError) -> str:
     return f"EnvPool's {family} cannot be loaded: {str(error).splitlines()[0]}"
 
 
-def _shape(array: Any) -> tuple[int, ...]:
-    """Without the dimension of players, which EnvPool writes as -1."""
-    return tuple(int(extent) for extent in array.shape if extent != -1)
-
-
 def _observation(env_id: str, arrays: Mapping[str, Any]) -> ObservationSpec:
-    parts: list[Part] = []
+    found: list[Part] = []
     for key, array in arrays.items():
         name = key.removeprefix("obs").removeprefix(":")
-        has_image = any(part.is_array for part in parts)
-        parts.append(_part(name, array, may_be_image=not has_image))
-    spec = placed(parts)
-    pixels = math.prod(spec.array_shape) if spec.array_shape else 0
-    if pixels > _MOST_PIXELS:
-        image = next(part for part in parts if part.is_array)
-        raise ConfigError(
-            "env_id",
-            env_id,
-            f"its images are too large: {pixels:,} bytes in {image}, and {_MOST_PIXELS:,} are supported",
-        )
-    if spec.num_features > _MOST_NUMBERS:
-        largest = max(parts, key=lambda part: part.num_features)
-        raise ConfigError(
-            "env_id",
-            env_id,
-            f"its observations are too large: {spec.num_features:,} numbers, most of them in {largest}, and "
-            f"{_MOST_NUMBERS:,} are supported",
-        )
+        has_image = any(part.is_array for part in found)
+        found.append(parts.part(name, array, may_be_image=not has_image))
+    spec = placed(found)
+    parts.check_size(env_id, spec)
     return spec
-
-
-def _part(name: str, array: Any, *, may_be_image: bool) -> Part:
-    dtype, shape = np.dtype(array.dtype), _shape(array)
-    low, high = float(np.min(array.minimum)), float(np.max(array.maximum))
-    if may_be_image and dtype == np.uint8 and len(shape) == 3:
-        # Of the two that may be the channels, the shorter one is.
-        return Part(name, "uint8", shape, "channels_last" if shape[-1] < shape[0] else "array")
-    if dtype.kind not in "iub":
-        return Part(name, dtype.name, shape, "numbers")
-    values = int(high) - int(low) + 1
-    if not shape and dtype.kind != "b" and 2 < values <= _MOST_VALUES:
-        return Part(name, dtype.name, shape, "one_hot", first=int(low), values=values)
-    # Whole numbers between bounds are brought near to 1: a texture's bytes, a step count, a card.
-    largest = max(abs(low), abs(high))
-    return Part(name, dtype.name, shape, "numbers", scale=1 / largest if 1 < largest < 2**30 else 1.0)
 
 
 def _action(env_id: str, array: Any, *, is_choice: bool) -> ActionSpec:
     """`is_choice`: its numbers are whole, whatever their type."""
-    shape = _shape(array)
+    shape = parts.shape_of(array)
     low, high = (np.broadcast_to(np.asarray(bound), shape).ravel() for bound in (array.minimum, array.maximum))
     if is_choice:
         first = int(low.min())
@@ -179,6 +148,6 @@ def _action(env_id: str, array: Any, *, is_choice: bool) -> ActionSpec:
             raise ConfigError("env_id", env_id, "its choices begin with different numbers, which is not supported")
         return ActionSpec(choices=tuple(int(n) - first + 1 for n in high), first=first)
     return ActionSpec(
-        low=tuple(-math.inf if x <= -_UNBOUNDED or 0 < x < _SMALLEST_BOUND else float(x) for x in low),
-        high=tuple(math.inf if x >= _UNBOUNDED else float(x) for x in high),
+        low=tuple(map(parts.low_of, low)),
+        high=tuple(map(parts.high_of, high)),
     )

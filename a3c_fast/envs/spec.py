@@ -95,7 +95,8 @@ class ObservationSpec:
         return (math.prod(self.array_shape) if self.array_shape else 0) + self.num_features
 
     @cached_property
-    def _features_offset(self) -> int:
+    def features_offset(self) -> int:
+        """Where the numbers begin in a row: at a multiple of four bytes."""
         size = math.prod(self.array_shape) if self.array_shape else 0
         offset = size * np.dtype(self.array_type).itemsize
         return (offset + 3) // 4 * 4 if self.num_features else offset
@@ -103,7 +104,7 @@ class ObservationSpec:
     @property
     def row_bytes(self) -> int:
         """Of an observation as the core has it: the image, and then the numbers."""
-        return self._features_offset + 4 * self.num_features
+        return self.features_offset + 4 * self.num_features
 
     def array_of(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         """The images in rows [N, row_bytes], as a view."""
@@ -113,7 +114,7 @@ class ObservationSpec:
 
     def numbers_of(self, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The numbers in rows [N, row_bytes], as a view."""
-        return rows[:, self._features_offset :].view(np.float32)
+        return rows[:, self.features_offset :].view(np.float32)
 
     def core(self) -> _core.ObservationSpec:
         """As the core has it."""
@@ -138,6 +139,8 @@ class ActionSpec:
     """Bounds of each continuous component; infinite where it has none."""
     first: int = 0
     """What the environment calls the discrete choice 0."""
+    masked: bool = False
+    """The environment says at each step which choices are allowed."""
 
     @property
     def is_continuous(self) -> bool:
@@ -163,7 +166,9 @@ class ActionSpec:
         """As the core has it."""
         from a3c_fast import _core
 
-        return _core.ActionSpec(choices=list(self.choices), low=list(self.low), high=list(self.high))
+        return _core.ActionSpec(
+            choices=list(self.choices), low=list(self.low), high=list(self.high), masked=self.masked
+        )
 
     def __str__(self) -> str:
         if len(self.choices) == 1:

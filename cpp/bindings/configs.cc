@@ -17,7 +17,8 @@ void bind_specs(py::module_& m) {
   Fields<ActionSpec>(m, "ActionSpec")
       .field("choices", &ActionSpec::choices, kOptional)
       .field("low", &ActionSpec::low, kOptional)
-      .field("high", &ActionSpec::high, kOptional);
+      .field("high", &ActionSpec::high, kOptional)
+      .field("masked", &ActionSpec::masked, kOptional);
   Fields<EnvSpec>(m, "EnvSpec")
       .field("num_envs", &EnvSpec::num_envs)
       .field("observation", &EnvSpec::observation)

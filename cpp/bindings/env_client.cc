@@ -1,8 +1,10 @@
-// Environments: EnvPool's and the scripted ones, each stepped from Python or handed to an engine.
+// Environments: EnvPool's, those in child processes and the scripted ones, each stepped from Python or handed to an
+// engine.
 #include "bindings/env_client.h"
 
 #include <algorithm>
 #include <exception>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "bindings/fields.h"
 #include "bindings/python.h"
 #include "env/envpool/envpool_client.h"
+#include "env/process/process_client.h"
 #include "env/scripted/fake_env.h"
 #include "env/scripted/recall_env.h"
 #include "run/ceiling.h"
@@ -68,6 +71,28 @@ ClientBox make_envpool_client(py::object owner, const py::capsule& recv, const p
   return {.client = std::make_unique<EnvPoolClient>(specs, keep_alive(std::move(owner)))};
 }
 
+// `layout`: where the arrays of a step lie, by the names of ProcessLayout.
+ClientBox make_process_client(py::object owner, const EnvSpec& spec, const py::dict& layout, int memory, int go,
+                              int done, int pidfd, double limit_seconds) {
+  const auto of = [&](const char* name) { return layout[name].cast<int64_t>(); };
+  const ProcessSpecs specs{.env = spec,
+                           .layout = {.observations = of("observations"),
+                                      .rewards = of("rewards"),
+                                      .flags = of("flags"),
+                                      .masks = of("masks"),
+                                      .finals = of("finals"),
+                                      .actions = of("actions"),
+                                      .message = of("message"),
+                                      .message_bytes = of("message_bytes"),
+                                      .size = of("size")},
+                           .memory = memory,
+                           .go = go,
+                           .done = done,
+                           .pidfd = pidfd,
+                           .limit_seconds = limit_seconds};
+  return {.client = std::make_unique<ProcessClient>(specs, keep_alive(std::move(owner)))};
+}
+
 ClientBox make_fake_env(const EnvSpec& spec, uint32_t seed, int max_episode_steps, int64_t fail_at, int64_t hang_at,
                         double hang_seconds) {
   return {.client = std::make_unique<FakeEnv>(FakeEnvConfig{.spec = spec,
@@ -76,6 +101,14 @@ ClientBox make_fake_env(const EnvSpec& spec, uint32_t seed, int max_episode_step
                                                             .fail_at = fail_at,
                                                             .hang_at = hang_at,
                                                             .hang_seconds = hang_seconds})};
+}
+
+// Choices that are allowed, [K][num_outputs] bytes, or None.
+py::object masks_of(const StepBatch& batch, const EnvSpec& spec) {
+  if (!batch.action_masks) return py::none();
+  const std::vector<int>& choices = spec.action.choices;
+  const py::ssize_t width = std::accumulate(choices.begin(), choices.end(), 0);
+  return py::array_t<uint8_t>({py::ssize_t{spec.num_envs}, width}, batch.action_masks);
 }
 
 // Observations are rows of bytes, which Python gives their types and shapes.
@@ -93,7 +126,8 @@ py::dict client_recv(ClientBox& box) {
                   "done"_a = copy_of(batch->done, spec.num_envs),
                   "bootstraps"_a = copy_of(batch->bootstraps, spec.num_envs),
                   "episode_ended"_a = copy_of(batch->episode_ended, spec.num_envs),
-                  "valid"_a = copy_of(batch->valid, spec.num_envs), "starts"_a = copy_of(batch->starts, spec.num_envs));
+                  "valid"_a = copy_of(batch->valid, spec.num_envs), "starts"_a = copy_of(batch->starts, spec.num_envs),
+                  "action_masks"_a = masks_of(*batch, spec));
 }
 
 void client_send(ClientBox& box, const Floats& actions) {
@@ -142,6 +176,8 @@ void bind_env_client(py::module_& m) {
   py::class_<ClientBox>(m, "EnvClient")
       .def_static("envpool", &make_envpool_client, py::kw_only(), "owner"_a, "recv"_a, "send"_a, "handle"_a, "state"_a,
                   "action"_a, "spec"_a, "parts"_a, "first_choice"_a)
+      .def_static("process", &make_process_client, py::kw_only(), "owner"_a, "spec"_a, "layout"_a, "memory"_a, "go"_a,
+                  "done"_a, "pidfd"_a, "limit_seconds"_a)
       .def_static(
           "recall",
           [](int num_envs, uint64_t seed) { return ClientBox{.client = std::make_unique<RecallEnv>(num_envs, seed)}; },

@@ -20,6 +20,14 @@ void check_action(const ActionSpec& spec, const float* action) {
   }
 }
 
+void check_allowed(const ActionSpec& spec, const uint8_t* mask, const float* action) {
+  for (int i = 0; i < spec.size(); mask += spec.choices[i++]) {
+    const auto choice = static_cast<int>(action[i]);
+    if (!mask[choice])
+      throw std::out_of_range("action " + std::to_string(choice) + " is not allowed here by the environment");
+  }
+}
+
 double to_environment(const ActionSpec& spec, int i, float component) {
   if (!spec.continuous()) return component;
   const double low = spec.low[i], high = spec.high[i];

@@ -23,6 +23,16 @@ struct StepBatch {
   const uint8_t* episode_ended;  // terminated || truncated, never a lost life; also a reset step that ends one unseen
   const uint8_t* valid;          // the action was the agent's: 0 for a reset step, whose rewards are nobody's
   const uint8_t* starts;         // the observation is the first of an episode
+
+  // Where ActionSpec::masked: of each environment a byte for each choice of each component, one after the other; 0 for
+  // what is not allowed at this observation.
+  const uint8_t* action_masks = nullptr;
+  // From environments that begin the next episode within the step that ends one: rows like the observations, of which
+  // those of environments in `has_final` [K] are what an episode was truncated at. `bootstraps` is 0 for such a step,
+  // and what the agent could still expect there is added to its reward. Null where there is no such row; they
+  // live until the next send().
+  const void* final_observations = nullptr;
+  const uint8_t* has_final = nullptr;
 };
 
 class EnvClient {

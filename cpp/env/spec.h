@@ -39,6 +39,7 @@ struct ObservationSpec {
 struct ActionSpec {
   std::vector<int> choices;      // of each discrete component; empty: continuous
   std::vector<float> low, high;  // of each continuous component; infinite: not bounded
+  bool masked = false;           // which choices are allowed depends on what is observed, see StepBatch
 
   bool continuous() const { return choices.empty(); }
   int size() const { return static_cast<int>(continuous() ? low.size() : choices.size()); }

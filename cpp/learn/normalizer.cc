@@ -131,6 +131,11 @@ void WorkerNormalizer::normalize(uint8_t* row) {
     scale_.apply(&observation_[static_cast<size_t>(env * spec_.num_features)], numbers_of(row, env));
 }
 
+void WorkerNormalizer::apply(uint8_t* row) const {
+  if (!of_observations_) return;
+  for (int env = 0; env < num_envs_; ++env) scale_.apply(numbers_of(row, env), numbers_of(row, env));
+}
+
 float WorkerNormalizer::reward(int env, float paid, bool done) {
   if (!of_rewards_ || !std::isfinite(paid)) return paid;
   double& sum = discounted_return[env];

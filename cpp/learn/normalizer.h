@@ -68,6 +68,8 @@ class WorkerNormalizer {
   // What has come of a step, or the first observation: rows are kept, counted where the agent is to act on them, and
   // normalized in place. done [num_envs].
   void observe(uint8_t* row, const uint8_t* done);
+  // Normalizes other observations in place by the same moments, and counts none of them.
+  void apply(uint8_t* row) const;
   // The observation at which a saved run goes on: it has been counted.
   void restore(uint8_t* row);
   // The reward that is learned from of environment `env`, whose step was the agent's own.

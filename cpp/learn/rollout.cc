@@ -19,6 +19,7 @@ Rollout::Rollout(int t_max, const EnvSpec& spec, int num_outputs)
       bootstraps(static_cast<size_t>(size())),
       valid(static_cast<size_t>(size())),
       starts(static_cast<size_t>(size() + num_envs), 1),
+      masks(static_cast<size_t>(spec.action.masked ? (size() + num_envs) * num_outputs : 0), 1),
       returns(static_cast<size_t>(size())),
       advantages(static_cast<size_t>(size())) {}
 

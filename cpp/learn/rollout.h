@@ -25,6 +25,7 @@ struct Rollout {
   std::vector<uint8_t> bootstraps;    // [t_max][K]: V(s_{t+1}) counts (true unless step t terminated)
   std::vector<uint8_t> valid;         // [t_max][K]: step t was the policy's own; reset steps are 0
   std::vector<uint8_t> starts;        // [t_max + 1][K]: the observation is the first of an episode
+  std::vector<uint8_t> masks;         // [t_max + 1][K][num_outputs]: allowed choices, empty where all always are
   std::vector<float> returns;         // [t_max][K]
   std::vector<float> advantages;      // [t_max][K]
 
@@ -32,6 +33,7 @@ struct Rollout {
 
   int64_t size() const { return int64_t{t_max} * num_envs; }
   uint8_t* observation_row(int t) { return observations.data() + t * num_envs * observation_bytes; }
+  uint8_t* mask_row(int t) { return masks.data() + at(t) * num_outputs; }
   float* action_row(int t) { return actions.data() + at(t) * action_size; }
   int64_t at(int t, int env = 0) const { return int64_t{t} * num_envs + env; }
 };

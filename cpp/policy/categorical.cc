@@ -15,7 +15,10 @@ int32_t sample(const float* logits, int num_actions, float uniform) {
     left -= std::exp(logits[a] - largest);
     if (left < 0) return a;
   }
-  return num_actions - 1;
+  // Rounding has left something: the last action that has a probability.
+  int last = num_actions - 1;
+  while (last > 0 && std::exp(logits[last] - largest) == 0) --last;
+  return last;
 }
 
 void log_softmax(const float* logits, int num_actions, float* log_probabilities) {

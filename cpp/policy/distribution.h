@@ -39,6 +39,10 @@ class Distribution {
                         const float* entropies, float entropy_coef, float scale, float* work) const = 0;
 };
 
+// The logits of what is not allowed become so low that its probability and its gradient are 0. masks: a byte for each
+// of `size` logits.
+void forbid(int64_t size, const uint8_t* masks, float* logits);
+
 // The distribution for actions of this kind: Categorical, MultiCategorical or Gaussian.
 std::unique_ptr<const Distribution> make_distribution(const ActionSpec& action);
 

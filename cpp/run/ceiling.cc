@@ -1,7 +1,9 @@
 #include "run/ceiling.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
+#include <stdexcept>
 #include <thread>
 
 #include "learn/random.h"
@@ -9,9 +11,23 @@
 namespace a3c {
 namespace {
 
-// Any choice, and continuous components from -1 to 1 of the policy's units: between the bounds, where there are some.
-void choose_randomly(const EnvSpec& spec, Random& random, std::vector<float>& actions) {
+// One of the choices that are allowed.
+int allowed_choice(int choices, const uint8_t* mask, Random& random) {
+  int left = static_cast<int>(random.next() % static_cast<uint64_t>(std::count(mask, mask + choices, 1)));
+  int choice = 0;
+  while (!mask[choice] || left-- > 0) ++choice;
+  return choice;
+}
+
+// Any choice that is allowed, and continuous components from -1 to 1 of the policy's units: between the bounds, where
+// there are some.
+void choose_randomly(const EnvSpec& spec, const uint8_t* mask, Random& random, std::vector<float>& actions) {
   const auto size = static_cast<size_t>(spec.action.size());
+  if (mask) {
+    for (size_t i = 0; i < actions.size(); mask += spec.action.choices[i++ % size])
+      actions[i] = static_cast<float>(allowed_choice(spec.action.choices[i % size], mask, random));
+    return;
+  }
   for (size_t i = 0; i < actions.size(); ++i)
     actions[i] = spec.action.continuous()
                      ? 2 * random.uniform() - 1
@@ -32,12 +48,15 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
     std::vector<float> actions(static_cast<size_t>(spec.num_envs) * spec.action.size());
     Random random = worker_random(seed, index);
     try {
-      if (!started[index]) client.recv(observations.data());
+      if (spec.action.masked && started[index])
+        throw std::invalid_argument("the environments have shown what is allowed to somebody else");
+      const uint8_t* mask = nullptr;
+      if (!started[index]) mask = client.recv(observations.data()).action_masks;
       started[index] = 1;
       while (made.load(std::memory_order_relaxed) < steps && !failed.load(std::memory_order_relaxed)) {
-        choose_randomly(spec, random, actions);
+        choose_randomly(spec, mask, random, actions);
         client.send(actions.data());
-        client.recv(observations.data());
+        mask = client.recv(observations.data()).action_masks;
         made.fetch_add(spec.num_envs, std::memory_order_relaxed);
       }
     } catch (...) {

@@ -38,6 +38,7 @@ void choose_actions(Worker& worker, int t) {
   float* policy = &rollout.policy[rollout.at(t) * rollout.num_outputs];
   worker.network->act(t, rollout.observation_row(t), &rollout.starts[rollout.at(t)], policy,
                       &rollout.values[rollout.at(t)]);
+  if (!rollout.masks.empty()) forbid(int64_t{rollout.num_envs} * rollout.num_outputs, rollout.mask_row(t), policy);
   worker.distribution->sample(rollout.num_envs, policy, worker.random, rollout.action_row(t));
   lap(worker.clock, kSampleActions);
 }
@@ -66,6 +67,27 @@ void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) 
   }
 }
 
+// Adds to the reward of the actions at t what could still be expected where an episode was truncated, when the next
+// one has begun within the same step: gamma V(s) of the row it was truncated at. The network acts on it in the place of
+// step t + 1, before it acts on what the environments show there: an LSTM is in the state that the episode left.
+void add_what_was_cut_off(Worker& worker, const TrainConfig& config, int t, const StepBatch& batch) {
+  Rollout& rollout = worker.rollout;
+  const auto num_envs = static_cast<size_t>(rollout.num_envs);
+  if (worker.final_values.empty()) {
+    worker.final_observations.resize(num_envs * static_cast<size_t>(rollout.observation_bytes));
+    worker.no_starts.resize(num_envs);
+    worker.final_policy.resize(num_envs * static_cast<size_t>(rollout.num_outputs));
+    worker.final_values.resize(num_envs);
+  }
+  std::memcpy(worker.final_observations.data(), batch.final_observations, worker.final_observations.size());
+  worker.normalizer.apply(worker.final_observations.data());
+  worker.network->act(t + 1, worker.final_observations.data(), worker.no_starts.data(), worker.final_policy.data(),
+                      worker.final_values.data());
+  for (int k = 0; k < rollout.num_envs; ++k)
+    if (batch.has_final[k])
+      rollout.rewards[rollout.at(t, k)] += static_cast<float>(config.gamma) * worker.final_values[k];
+}
+
 // The next rollout begins at step `from` of this one.
 void carry(Worker& worker, int from) {
   Rollout& rollout = worker.rollout;
@@ -73,13 +95,22 @@ void carry(Worker& worker, int from) {
   std::memcpy(rollout.observation_row(0), rollout.observation_row(from),
               static_cast<size_t>(rollout.num_envs * rollout.observation_bytes));
   std::copy_n(&rollout.starts[rollout.at(from)], rollout.num_envs, &rollout.starts[0]);
+  if (!rollout.masks.empty())
+    std::copy_n(rollout.mask_row(from), rollout.num_envs * rollout.num_outputs, rollout.mask_row(0));
   worker.network->recurrence().carry(from);
 }
 
 // The step that the environments are making, its observations in row t.
 const StepBatch& receive(Worker& worker, int t) {
-  const Waiting now;  // and a fork of the process may happen
-  return worker.env->recv(worker.rollout.observation_row(t));
+  Rollout& rollout = worker.rollout;
+  const auto wait = [&]() -> const StepBatch& {
+    const Waiting now;  // and a fork of the process may happen
+    return worker.env->recv(rollout.observation_row(t));
+  };
+  const StepBatch& batch = wait();
+  if (batch.action_masks && !rollout.masks.empty())
+    std::copy_n(batch.action_masks, rollout.num_envs * rollout.num_outputs, rollout.mask_row(t));
+  return batch;
 }
 
 // Fills the rollout under theta'. False when the run was stopped on the way: the steps taken are dropped, and the
@@ -109,6 +140,7 @@ bool roll_out(Worker& worker, Shared& shared) {
     const StepBatch batch = receive(worker, t + 1);
     lap(worker.clock, kWaitForEnvironment);
     record_step(worker, shared, t, batch);
+    if (batch.has_final) add_what_was_cut_off(worker, shared.config, t, batch);
     worker.normalizer.observe(rollout.observation_row(t + 1), batch.done);
     lap(worker.clock, kRecordStep);
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
@@ -181,6 +213,10 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     batch.acting_policy.swap(batch.policy);
     pull(worker, shared);
     worker.network->evaluate(rollout.observations.data(), samples, count, batch.policy.data(), batch.values.data());
+    if (!rollout.masks.empty()) {
+      gather(rollout.masks, samples, count, rollout.num_outputs, batch.masks);
+      forbid(count * rollout.num_outputs, batch.masks.data(), batch.policy.data());
+    }
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
 
@@ -263,6 +299,7 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
   for (std::vector<float>* array : {&update.values, &update.advantages, &update.returns, &update.d_values})
     resize(*array, 1);
   update.valid.resize(static_cast<size_t>(update.size));
+  if (!rollout.masks.empty()) update.masks.resize(static_cast<size_t>(update.size * rollout.num_outputs));
 }
 
 void run_worker(Worker& worker, Shared& shared) {

@@ -56,6 +56,11 @@ struct Worker {
   Rollout rollout;
   WorkerNormalizer normalizer;
   Random random;
+  // Where environments begin the next episode within the step that ends one, else empty: the rows that episodes were
+  // truncated at, [K][observation_bytes], and what the network says of them.
+  std::vector<uint8_t> final_observations;
+  std::vector<uint8_t> no_starts;  // [K] of zeros
+  std::vector<float> final_policy, final_values;
   bool has_observation = false;         // row 0 of the rollout holds the current observation
   std::vector<double> episode_return;   // [K] raw reward since the episode began
   std::vector<int64_t> episode_length;  // [K]
@@ -67,7 +72,7 @@ struct Worker {
   struct UpdateBatch {
     int64_t size = 0;
     std::vector<float> actions, policy, acting_policy, values, advantages, returns, d_policy, d_values;
-    std::vector<uint8_t> valid;
+    std::vector<uint8_t> valid, masks;
   } update;
 
   UpdateLog updates;                      // its own mutex
