@@ -58,7 +58,8 @@ def evaluate(
     each half of them. `sticky` replaces the probability of sticky actions that the agent was trained with. Of an
     episode at most `max_episode_steps` agent steps are counted, by default as many as the environment has, and 10,000
     where it has no limit; the next one then begins where it was cut. `frames`, when given, receives the newest image
-    of the first environment at each step of its first episode, uint8 [height, width]. The score also comes
+    of the first environment at each step of its first episode, uint8 [height, width] or, in colours, [height, width,
+    3]; `ConfigError` where the observations are no pictures. The score also comes
     human-normalized, as a fraction, where the literature has a human one. Raises `ValueError` for a policy of other
     observations or actions.
     """
@@ -92,6 +93,8 @@ def evaluate(
             f"{spec.observation} and {spec.action}"
         )
     at_once = envs.envs_at_once(config.env_id)
+    if frames is not None and not _has_pictures(config):
+        raise ConfigError("frames", frames, f"{config.env_id} shows no pictures")
     num_envs = at_once or min(episodes, _MOST_ENVS)
     seeds = envs.env_seeds(seed, _STREAM, num_envs)
     quota = [len(range(i, episodes, num_envs)) for i in range(num_envs)]
@@ -110,7 +113,7 @@ def evaluate(
                 continue
             half.receive()
             if frames is not None and half is halves[0] and not half.returns[0]:
-                frames.append(np.array(spec.observation.array_of(half.rows)[0, -1]))
+                frames.append(_picture(spec.observation.array_of(half.rows)[0]))
             if half.left:
                 half.client.send(actions.choose(half.network.act(half.rows, half.starts)[0], half.masks))
     returns = [value for half in halves for of_env in half.returns for value in of_env]
@@ -131,7 +134,7 @@ def evaluate(
             "frame_skip": config.frame_skip,
             "episodic_life": False,
             "reward_clip": False,
-            "max_episode_steps": own_limit if limit == math.inf else limit,
+            "max_episode_steps": min(limit, own_limit) if 0 < own_limit < _ENDLESS else limit,
             "seed": seed,
             "kernels": halves[0].kernels,
             **_library(config),
@@ -145,6 +148,21 @@ def _library(config: Config) -> dict[str, str]:
 
     name = "gymnasium" if config.family == "gymnasium" else "envpool"
     return {name: metadata.version(name)}
+
+
+def _has_pictures(config: Config) -> bool:
+    """Whether observations are images that people know; MiniGrid's are codes of what lies in each field."""
+    from a3c_fast import envs
+
+    observation = envs.spec_of(config).observation
+    return bool(observation.array_shape) and observation.array_type == "uint8" and config.family != "minigrid"
+
+
+def _picture(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """An observation [C, H, W] as people see it: [H, W, 3] of three colours, else the newest of the frames, [H, W]."""
+    import numpy as np
+
+    return np.array(image.transpose(1, 2, 0) if len(image) == 3 else image[-1])
 
 
 class _Actions:
@@ -241,8 +259,13 @@ def _network(policy: ActorCritic, config: Config, num_envs: int) -> tuple[Networ
     if type(policy) is not ActorCritic:
         return _Module(policy, num_envs), "torch"
     spec = envs.spec_of(config)
-    measured = dataclasses.replace(
+    measured = dataclasses.replace(  # the policy's own network, whatever the settings say
         config,
+        model=policy.model,  # type: ignore[arg-type]  # checked when it was made
+        hidden_sizes=policy.hidden_sizes,
+        activation=policy.activation_name,  # type: ignore[arg-type]
+        separate_value=policy.separate_value,
+        lstm_size=policy.lstm_size,
         observation_offset=float(policy.observation_offset),
         observation_scale=float(policy.observation_scale),
     )
@@ -314,7 +337,8 @@ class Arguments:
     checkpoint: Path | None = None
     """This checkpoint (*.safetensors) instead of the newest of the run."""
     video: Path | None = None
-    """Also write what the agent saw in the first episode here (.mp4 or .gif; needs the extra `video`)."""
+    """Also write what the agent saw in the first episode here (.mp4 or .gif), where that is pictures; needs the extra
+    `video`."""
 
     @classmethod
     def said(cls, written: Mapping[str, Any]) -> Arguments:
@@ -416,8 +440,8 @@ def _run(args: Arguments) -> dict[str, Any]:
     policy, config = load_policy(checkpoint)
     frames: list[Any] | None = None
     if args.video is not None:
-        if config.family != "atari":
-            raise ConfigError("video", str(args.video), f"{config.env_id} has no images to show")
+        if not _has_pictures(config):
+            raise ConfigError("video", str(args.video), f"{config.env_id} shows no pictures")
         _check_video(args.video)
         frames = []
     result = evaluate(
@@ -432,7 +456,7 @@ def _run(args: Arguments) -> dict[str, Any]:
         frames=frames,
     )
     if args.video is not None and frames is not None:
-        _write_video(args.video, frames, fps=60 / config.frame_skip)
+        _write_video(args.video, frames, fps=60 / config.frame_skip if config.family == "atari" else 30)
     return {"step": checkpoint.step, **result}
 
 
@@ -454,8 +478,9 @@ def _write_video(path: Path, frames: list[Any], fps: float) -> None:
     import imageio.v3 as imageio
     import numpy as np
 
-    # Four times as large, and 336 is divisible by 16 as codecs like it.
-    imageio.imwrite(path, np.stack(frames).repeat(4, axis=1).repeat(4, axis=2), fps=fps)
+    # Four times as large, and a multiple of 16 as codecs like it.
+    pace: dict[str, Any] = {"duration": 1000 / fps} if path.suffix.lower() == ".gif" else {"fps": fps}
+    imageio.imwrite(path, np.stack(frames).repeat(4, axis=1).repeat(4, axis=2), **pace)
 
 
 if __name__ == "__main__":

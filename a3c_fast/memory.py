@@ -68,8 +68,8 @@ def check_memory(config: Config, spec: EnvSpec) -> None:
     raise ConfigError(
         name,
         getattr(config, name),
-        f"the run would take about {needed / 2**30:,.1f} GiB, and this process may have {available / 2**30:,.1f} GiB: "
-        "it must be lower",
+        f"the run would take about {needed / 2**30:,.1f} GiB, and this process may have {available / 2**30:,.1f} GiB, "
+        "of which a tenth is left to others: it must be lower",
     )
 
 

@@ -99,6 +99,8 @@ class ActorCritic(nn.Module):
         self.observation_scale = observation_scale
         self.normalize_observations = normalize_observations and observation.num_features > 0
         self.lstm_size = lstm_size
+        self.model, self.hidden_sizes = model, tuple(hidden_sizes)
+        self.activation_name, self.separate_value = activation, separate_value
         self.convolutions: list[Conv2d] = []
         self.layers: list[Linear] = []
         self.value_layers: list[Linear] = []
@@ -196,9 +198,11 @@ class ActorCritic(nn.Module):
 
     def _batch(self, observations: Any) -> tuple[torch.Tensor | None, torch.Tensor | None, bool]:
         """The image and the numbers of observations, beside the parameters, and whether it was one without N."""
-        leaves = {name: leaf for name, leaf in flattened(observations) if not isinstance(leaf, str)}
         parts = self.observation.parts
-        if leaves.keys() != {part.name for part in parts}:
+        names = {part.name for part in parts}
+        # Texts of a user's environments are no parts.
+        leaves = {name: x for name, x in flattened(observations) if name in names or not isinstance(x, str)}
+        if leaves.keys() != names:
             wanted = ", ".join(part.name or "one array" for part in parts)
             raise ValueError(f"observations have the parts {', '.join(leaves) or 'of none'}, and they must be {wanted}")
         tensors, singles = {}, set()
@@ -266,8 +270,8 @@ def _part(value: Any, part: Part, like: torch.Tensor) -> tuple[torch.Tensor, boo
     shape = part.shape
     if tuple(x.shape) != shape and tuple(x.shape[1:]) != shape:
         raise ValueError(
-            f"{name} have the shape {list(x.shape)}, and it must be {list(shape)}, or {['N', *shape]} for N "
-            "of them".replace("'", "")
+            f"{name} have the shape {list(x.shape)}, and it must be {list(shape)}, or "
+            f"[{', '.join(map(str, ('N', *shape)))}] for N of them"
         )
     single = tuple(x.shape) == shape
     x = (x[None] if single else x).to(like.device)
@@ -276,6 +280,8 @@ def _part(value: Any, part: Part, like: torch.Tensor) -> tuple[torch.Tensor, boo
     if part.kind == "array":
         return x, single
     if part.kind == "one_hot":
+        if x.is_floating_point() and (x != x.round()).any():
+            raise ValueError(f"{name} must be whole numbers")
         which = x.to(torch.int64).reshape(len(x), math.prod(shape)) - part.first
         if ((which < 0) | (which >= part.values)).any():
             last = part.first + part.values - 1

@@ -137,11 +137,17 @@ def _announce(output: Output, trainer: Trainer) -> None:
         "restarted": f"begins again in {shown(c.run_dir)}, since the run there had no checkpoint yet",
         "resumed": f"goes on from step {trainer.stats()['step']:,} in {shown(c.run_dir)}",
     }[trainer.kind]
+    stepped = {"gymnasium": "in a process of their own", "fake": "of its own"}
     output.say(
-        f"{c.env_id} {how}: {c.num_workers} workers on {cores()} cores, each with "
-        f"{c.envs_per_worker} environments and one EnvPool thread for them, {c.model} network with {size:,} parameters "
+        f"{c.env_id} {how}: {_number(c.num_workers, 'worker')} on {_number(cores(), 'core')}, each with "
+        f"{_number(c.envs_per_worker, 'environment')} {stepped.get(c.family, 'and one EnvPool thread for them')}, "
+        f"{c.model} network with {size:,} parameters "
         f"on {trainer.isa} kernels, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, to step {c.total_steps:,}"
     )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _train(trainer: Trainer, output: Output, signals: Signals) -> None:

@@ -104,7 +104,7 @@ class Trainer:
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if clients is None:
             clients = self._make_clients(first_step)
-        self._engine = _core.Engine(train_config(self.config), model_config(self.config, self._spec), list(clients))
+        self._engine = self._make_engine(list(clients))
         if resumed:
             self._load(resumed)
         if self._run_directory is not None:
@@ -306,7 +306,8 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replaces the parameters and clears the optimizer's statistics and count of updates; the step count stays.
 
-        `state` has a tensor or an array of real numbers by each name, of any floating-point or whole type.
+        `state` has a tensor or an array of real numbers by each name, of any floating-point or whole type; where
+        `observation_mean` or `observation_variance` is missing, it stays as it is.
         Raises `ValueError` for another network's and for numbers that are not finite as float32, `TypeError` for what
         are no real numbers, `RuntimeError` while workers run.
         """
@@ -497,6 +498,25 @@ class Trainer:
         per_worker = 1 if c.family in ("fake", "gymnasium") else 1 + envs.threads_of_pool(c.envs_per_worker, 1)
         others = 8  # the watchdog, TensorBoard's, a progress bar's, and some of LibTorch's and the program's
         require_threads(c.num_workers * per_worker + others, "num_workers", c.num_workers)
+
+    def _make_engine(self, clients: list[_core.EnvClient]) -> _core.Engine:
+        """The network of an engine may take a minute to begin with: this thread meanwhile handles signals."""
+        made: list[_core.Engine] = []
+        failed: list[BaseException] = []
+
+        def make() -> None:
+            try:
+                made.append(_core.Engine(train_config(self.config), model_config(self.config, self._spec), clients))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=make, name="a3c_fast engine")
+        thread.start()
+        while thread.is_alive():
+            thread.join(_SLICE_SECONDS)
+        if failed:
+            raise failed[0]
+        return made[0]
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
         per_worker = self.config.envs_per_worker

@@ -20,7 +20,7 @@ from a3c_fast import Config, Trainer, envs
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.core_config import kernels_of
 from a3c_fast.errors import ConfigError
-from a3c_fast.evaluate import evaluate
+from a3c_fast.evaluate import _has_pictures, _picture, _write_video, evaluate
 
 CARTPOLE = envs.spec_of(Config(env_id="CartPole-v1"))
 
@@ -60,6 +60,48 @@ def refused(result: Result, *parts: str) -> None:
     sentence = result.error
     for part in parts:
         assert part in sentence, sentence
+
+
+def test_the_policys_own_network_plays_whatever_the_settings_say() -> None:
+    with Trainer(Config(env_id="CartPole-v1", num_workers=1, total_steps=3000, activation="relu")) as trainer:
+        trainer.run()
+        policy, config = trainer.policy(), trainer.config
+    found = [
+        evaluate(policy, settings, episodes=5, greedy=True)["mean_return"]
+        for settings in (config, config.replace(activation="tanh", hidden_sizes=(8,), separate_value=True))
+    ]
+    assert found[0] == found[1]
+
+
+def test_the_limit_that_was_in_force_is_in_the_protocol() -> None:
+    config = Config(env_id="CartPole-v1", num_workers=1, total_steps=1000)
+    with Trainer(config) as trainer:
+        policy = trainer.policy()
+    for asked, limit in ((None, 500), (7, 7), (99_999, 500)):
+        protocol = evaluate(policy, config, episodes=2, max_episode_steps=asked)["protocol"]
+        assert protocol["max_episode_steps"] == limit
+
+
+def test_pictures_are_shown_as_people_see_them() -> None:
+    config = Config(env_id="CartPole-v1", num_workers=1, total_steps=1000)
+    with Trainer(config) as trainer, pytest.raises(ConfigError, match="CartPole-v1 shows no pictures"):
+        evaluate(trainer.policy(), config, frames=[])
+    assert [_has_pictures(Config(env_id=env_id)) for env_id in ("Pong-v5", "CarRacing-v3", "D1Basic-v1")] == 3 * [True]
+    assert not _has_pictures(Config(env_id="MiniGrid-Empty-5x5-v0"))
+    colours = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    assert (_picture(colours)[2, 3] == colours[:, 2, 3]).all()
+    stack = np.arange(4 * 6 * 6, dtype=np.uint8).reshape(4, 6, 6)
+    assert (_picture(stack) == stack[3]).all()
+
+
+def test_a_video_in_colours(tmp_path: Path) -> None:
+    config = Config(env_id="CarRacing-v3", num_workers=1, envs_per_worker=1, total_steps=200, t_max=5)
+    with Trainer(config) as trainer:
+        frames: list[Any] = []
+        evaluate(trainer.policy(), config, episodes=1, max_episode_steps=3, frames=frames)
+    assert [frame.shape for frame in frames] == 3 * [(96, 96, 3)]
+    _write_video(tmp_path / "a.gif", frames, 30)
+    assert imageio.imread(tmp_path / "a.gif").shape[-3:] == (384, 384, 3)
 
 
 # What it prints ------------------------------------------------------------------------------------------------------
@@ -313,6 +355,7 @@ class ScriptedClient:
             "raw_reward": raw_reward.astype(np.float32),
             "reward": np.full(len(self.age), 0.125, np.float32),
             "bootstraps": np.ones(len(self.age), np.uint8),
+            "action_masks": None,
             **{name: flag.astype(np.uint8) for name, flag in flags.items()},
         }
 

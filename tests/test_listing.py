@@ -9,6 +9,7 @@ import pytest
 
 from a3c_fast import Config, envs, list_envs
 from a3c_fast.envs import listing
+from a3c_fast.errors import ConfigError
 from a3c_fast.imports import import_envpool
 from a3c_fast.list_envs import main
 
@@ -49,7 +50,10 @@ def test_patterns(pattern: str, expected: set[str]) -> None:
 
 def test_a_family_is_a_pattern() -> None:
     assert {entry["family"] for entry in list_envs("toy_text")} == {"toy_text"}
-    assert {entry["family"] for entry in list_envs("mujoco.*")} >= {"mujoco.gym", "mujoco.dmc"}
+    for pattern in ("mujoco.*", "mujoco"):
+        assert {entry["family"] for entry in list_envs(pattern)} >= {"mujoco.gym", "mujoco.dmc"}
+    with pytest.raises(ConfigError, match="pattern is 3, but it must be a string"):
+        list_envs(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("version", "tried"), [("1.2.5", True), ("1.2.4", False)])

@@ -93,6 +93,27 @@ train.main(["--env-id", "a3c_fast/Fake-v0", "--total-steps", "1000000000000", "-
     assert end(process) == (143, "")
 
 
+def test_while_the_network_is_made(tmp_path: Path) -> None:
+    """That may take minutes in C++, where no handler of Python's runs; here it takes for ever."""
+    script = """
+import ctypes
+from a3c_fast import _core, train
+def never(*args):
+    mutex = ctypes.create_string_buffer(64)
+    print("begins", flush=True)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+_core.Engine = never
+train.main()
+"""
+    command = [sys.executable, "-c", script, "--env-id", "a3c_fast/Fake-v0", "--run-dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begins\n"
+    process.send_signal(signal.SIGTERM)
+    assert end(process) == (143, "interrupted before the run began: nothing to save\n")
+
+
 def test_after_the_end(tmp_path: Path) -> None:
     script = f"""
 import os, signal

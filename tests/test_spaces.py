@@ -11,7 +11,7 @@ import pytest
 import torch
 from reference import to_environment
 
-from a3c_fast import ActorCritic, Config, envs
+from a3c_fast import ActorCritic, Config, Trainer, envs
 from a3c_fast.envs import ObservationSpec
 from a3c_fast.imports import import_envpool
 
@@ -232,3 +232,11 @@ def test_parts_may_be_nested_and_in_any_order() -> None:
         torch.nn.init.normal_(parameter, std=0.05)
     expected = policy(arrays)[0]
     torch.testing.assert_close(policy(dict(reversed(arrays.items())))[0], expected)
+
+
+def test_a_choice_is_no_fraction() -> None:
+    with Trainer(Config(env_id="Taxi-v3", num_workers=1, total_steps=1000)) as trainer:
+        policy = trainer.policy()
+    assert policy(3.0)[0].tolist() == policy(3)[0].tolist()
+    with pytest.raises(ValueError, match="observations must be whole numbers"):
+        policy(1.9)

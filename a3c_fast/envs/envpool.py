@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from a3c_fast.envs.families import options_of
 from a3c_fast.envs.spec import EnvSpec
+from a3c_fast.errors import ConfigError
 from a3c_fast.imports import import_envpool
 from a3c_fast.machine import require_threads
 
@@ -38,7 +39,11 @@ def make_pool(config: Config, seeds: Sequence[int], *, training: bool, num_threa
             "reward_clip": config.reward_clip and training,
         }
     if config.family == "vizdoom":  # else the environments make it all at once, and all but the first may fail
-        Path("_vizdoom").mkdir(exist_ok=True)
+        try:
+            Path("_vizdoom").mkdir(exist_ok=True)
+        except OSError as error:
+            reason = f"ViZDoom needs a directory _vizdoom in the working directory: {error.strerror}"
+            raise ConfigError("env_id", config.env_id, reason) from error
     return import_envpool().make(
         config.env_id,
         "gymnasium",

@@ -24,6 +24,8 @@ def list_envs(pattern: str = "") -> list[dict[str, Any]]:
     (beside EnvPool, empty for nothing), `trainable`, `why` not, empty where it is, and `tried`: whether a training, its
     resumption and an evaluation with the installed version of EnvPool are on record.
     """
+    if not isinstance(pattern, str):
+        raise ConfigError("pattern", pattern, "it must be a string")
     registry = import_envpool().registration.registry
     found = [(str(home).removeprefix("envpool."), env_id) for env_id, (home, *_) in registry.specs.items()]
     return [_entry(family, env_id) for family, env_id in sorted(found) if _matches(pattern, family, env_id)]
@@ -45,7 +47,7 @@ def _matches(pattern: str, family: str, env_id: str) -> bool:
     pattern = pattern.lower()
     if any(character in pattern for character in "*?["):
         return any(fnmatch.fnmatchcase(name.lower(), pattern) for name in (family, env_id))
-    return pattern in env_id.lower() or pattern == family.lower()
+    return pattern in env_id.lower() or pattern == family.lower() or family.lower().startswith(f"{pattern}.")
 
 
 def _entry(family: str, env_id: str) -> dict[str, Any]:
