@@ -47,6 +47,16 @@ def test_the_stages_are_the_whole_time() -> None:
     assert 0.5 * whole < result["sum_of_stages"] < 1.001 * whole
 
 
+def test_vector() -> None:
+    result = run("vector", "--num-workers", "1", "--num-envs", "2", "--rounds", "3", "--seconds", "0.1")
+    rounds = result["rounds"]
+    assert {"a3c_fast", "alone", "gymnasium sync", "gymnasium async"} <= rounds.keys()
+    assert (
+        result["ratio"]["alone"] == sorted(a / b for a, b in zip(rounds["a3c_fast"], rounds["alone"], strict=True))[1]
+    )
+    assert all(figure > 0 for figures in rounds.values() for figure in figures)
+
+
 def test_kernels() -> None:
     flags = ("--env-id", "Pendulum-v1", "--hidden-sizes", "8", "--batches", "3", "--rounds", "3", "--seconds", "0.01")
     forward, update = run("kernels", *flags)["microseconds_per_sample"]
