@@ -21,13 +21,15 @@ from typing import Any
 from a3c_fast.cli import EXIT_FAILED, parse
 from bench.command import check_positive, errors_in_one_sentence
 
-# Where a step costs milliseconds, or an environment a second and more to make: fewer steps, and fewer environments.
+# Where a step costs milliseconds, or an environment a second and more to make: fewer steps.
 SLOW = ("gfootball", "vizdoom", "mujoco.myosuite", "mujoco.playground", "mujoco.robotics")
 
 # A process of each environment's own, forked from one that has imported everything and has no threads: to import torch
 # and EnvPool takes longer than most trials.
 _SERVER = multiprocessing.get_context("forkserver")
-_IMPORTED = ["a3c_fast.trainer", "a3c_fast.evaluate", "envpool", "numpy", "torch"]
+_IMPORTED = ["a3c_fast.trainer", "a3c_fast.evaluate", "envpool.registration", "matplotlib.figure", "numpy", "torch"]
+# The defaults of each environment, but for their number: to make them takes most of the time.
+_FEW: dict[str, Any] = {"num_workers": 1, "envs_per_worker": 2}
 _SAID, _RESULT = "said", "result.json"
 
 
@@ -82,11 +84,10 @@ class Arguments:
 def trial(env_id: str, family: str, args: Arguments) -> dict[str, Any]:
     """What came of one environment."""
     slow = family in SLOW
-    changes: dict[str, Any] = {"num_workers": 1, "envs_per_worker": 2} if slow else {}
     steps = args.steps // 10 if slow else args.steps
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        process = _SERVER.Process(target=train_and_evaluate, args=(env_id, steps, changes, directory))
+        process = _SERVER.Process(target=train_and_evaluate, args=(env_id, steps, _FEW, directory))
         process.start()
         process.join(args.seconds)
         if process.is_alive():
