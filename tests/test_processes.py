@@ -329,8 +329,8 @@ def test_what_cannot_be_trained_on_is_refused(make: Callable[[], Any], sentence:
     ("env_id", "sentence"),
     [
         ("no_such_module:Thing-v0", "no_such_module cannot be imported: No module named 'no_such_module'"),
-        ("gymnasium:NoSuchThing-v0", "gymnasium has nothing of that name, and of gymnasium's registry "),
-        ("user_envs:no_such_thing", "user_envs has nothing of that name, and of gymnasium's registry "),
+        ("gymnasium:NoSuchThing-v0", "gymnasium has nothing of that name, and gymnasium's registry says: "),
+        ("user_envs:no_such_thing", "user_envs has nothing of that name, and gymnasium's registry says: "),
         (
             "__main__:make",
             "it must be module:name; what a program makes of its own is given as Trainer(config, env=...)",

@@ -16,12 +16,16 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 
+class Named(spaces.Dict):
+    """A space of a class of its own."""
+
+
 class Corridor(gymnasium.Env[Any, Any]):
     """Step right to the end of five fields; the observation is a Dict of one image, numbers and choices."""
 
     def __init__(self, length: int = 5, limit: int = 20) -> None:
         self.length, self.limit = length, limit
-        self.observation_space = spaces.Dict(
+        self.observation_space = Named(
             {
                 "image": spaces.Box(0, 255, (8, 6, 2), np.uint8),
                 "inside": spaces.Tuple((spaces.Discrete(length), spaces.MultiBinary(3))),

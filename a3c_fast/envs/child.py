@@ -34,13 +34,17 @@ class RefusedError(Exception):
 # What there is to see and to do --------------------------------------------------------------------------------------
 
 
+def is_kind(space: Any, *names: str) -> bool:
+    """Whether a space is of one of gymnasium's classes, or of one derived from it."""
+    return any(cls.__name__ in names for cls in type(space).__mro__)
+
+
 def leaves(space: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """The spaces within nested Dict and Tuple spaces, in their order, with their keys."""
-    kind = type(space).__name__
-    if kind == "Dict":
+    if is_kind(space, "Dict"):
         for key, part in space.spaces.items():
             yield from leaves(part, (*path, key))
-    elif kind == "Tuple":
+    elif is_kind(space, "Tuple"):
         for key, part in enumerate(space.spaces):
             yield from leaves(part, (*path, key))
     else:
@@ -181,8 +185,8 @@ class Actions:
             self._readers.append(self._reader(leaf, slice(size, size + width)))
             size += width
         self._rows = np.frombuffer(memory, np.float64, num_envs * size, offset).reshape(num_envs, size)
-        self._is_choice = type(space).__name__ == "Discrete"
-        self._is_nested = type(space).__name__ in ("Dict", "Tuple")
+        self._is_choice = is_kind(space, "Discrete")
+        self._is_nested = is_kind(space, "Dict", "Tuple")
         self._first = int(space.start) if self._is_choice else 0
 
     def read(self) -> Sequence[Any]:
@@ -208,10 +212,9 @@ class Actions:
 
 
 def _rebuilt(space: Any, values: Iterator[Any]) -> Any:
-    kind = type(space).__name__
-    if kind == "Dict":
+    if is_kind(space, "Dict"):
         return {key: _rebuilt(part, values) for key, part in space.spaces.items()}
-    if kind == "Tuple":
+    if is_kind(space, "Tuple"):
         return tuple(_rebuilt(part, values) for part in space.spaces)
     return next(values)
 
@@ -242,7 +245,8 @@ def maker(name: str, blob: bytes) -> Callable[[], Any]:
     try:
         gymnasium.spec(attribute)
     except gymnasium.error.Error as error:
-        raise RefusedError(f"{module} has nothing of that name, and of gymnasium's registry {error}") from error
+        said = str(error).rstrip(".")
+        raise RefusedError(f"{module} has nothing of that name, and gymnasium's registry says: {said}") from error
     return lambda: gymnasium.make(attribute)
 
 

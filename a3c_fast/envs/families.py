@@ -87,7 +87,7 @@ def spec_of(env_id: str, stack_num: int | None = None) -> EnvSpec:
     if family == "fake":
         return scripted.SPECS[env_id]
     if family == "gymnasium":
-        return processes.spec_of(env_id)
+        return _spec_of_users(env_id)
     options = dict(options_of(family))
     if stack_num is not None:
         options["stack_num"] = stack_num
@@ -107,6 +107,16 @@ def spec_of(env_id: str, stack_num: int | None = None) -> EnvSpec:
     observations = {key: array for key, array in spec.state_array_spec.items() if key.split(":")[0] == "obs"}
     is_choice = "use_combined_action" in options or np.issubdtype(arrays["action"].dtype, np.integer)
     return EnvSpec(_observation(env_id, observations), _action(env_id, arrays["action"], is_choice=is_choice))
+
+
+def _spec_of_users(env_id: str) -> EnvSpec:
+    try:
+        return processes.spec_of(env_id)
+    except ConfigError as error:
+        name = env_id.partition(":")[2]
+        if name not in import_envpool().registration.registry.specs:
+            raise
+        raise ConfigError("env_id", env_id, f"{error.allowed}; did you mean {name}, which is EnvPool's?") from error
 
 
 def envs_at_once(env_id: str) -> int:
