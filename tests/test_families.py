@@ -37,7 +37,7 @@ def refusal(env_id: Any) -> str:
         ),
         ("Cig-v1", "this environment is not supported: it is made for several players over a network, and kills"),
         ("VizdoomCustom-v1", "this environment is not supported: its scenario is a file that must be given"),
-        (5, "it must be the name of an EnvPool environment"),
+        (5, "it must be the name of an environment"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(env_id: Any, sentence: str) -> None:
