@@ -65,7 +65,7 @@ def test_load() -> None:
     # Not at nice 19: beside one more busy process, such as a compiler, the tests would take an hour to be imported.
     done = soak("load", "--busy", "1", "--nice", "0", "--tests", "tests/test_soak.py::test_a_test")
     (summary,) = done
-    assert summary.startswith("1 passed")
+    assert "1 passed" in summary
 
 
 def test_a_test() -> None:
