@@ -323,6 +323,8 @@ def test_what_cannot_be_trained_on_is_refused(make: Callable[[], Any], sentence:
     with pytest.raises(ConfigError) as caught:
         Trainer(Config(env_id="CartPole-v1"), env=make)
     assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert ("user_envs.py" in str(caught.value)) == (make is user_envs.breaks_when_made)
 
 
 @pytest.mark.parametrize(

@@ -445,6 +445,15 @@ def trace(error: BaseException) -> str:
     return f"the environment raised {said}\n" + "".join(traceback.format_list(frames)).rstrip()
 
 
+def sentence(error: BaseException) -> str:
+    """An exception in one sentence, with the place that it came from."""
+    if isinstance(error, RefusedError):
+        return str(error)
+    said, *frames = trace(error).split("\n  File ")
+    place = frames[-1].splitlines()[0] if frames else ""
+    return " ".join(said.split()) + (f" ({place})" if place else "")
+
+
 def main() -> None:
     """`python -P child.py SOCKET MEMORY GO DONE LIFELINE`, file descriptors all."""
     descriptors = [int(argument) for argument in sys.argv[1:]]
@@ -484,11 +493,11 @@ def main() -> None:
         message, message_bytes = layout["message"], layout["message_bytes"]
         step_all(envs, begun, plan, view, go, done)
     except BaseException as error:
-        text = str(error) if isinstance(error, RefusedError) else trace(error)
         if view is None:
             with contextlib.suppress(OSError):
-                parent.say({"error": text, "refused": isinstance(error, RefusedError)})
+                parent.say({"error": sentence(error)})
         else:
+            text = str(error) if isinstance(error, RefusedError) else trace(error)
             said = text.encode(errors="replace")[: message_bytes - 4]
             view[message + 4 : message + 4 + len(said)] = said
             struct.pack_into("=I", view, message, len(said))
