@@ -355,6 +355,14 @@ def test_what_cannot_cross_is_refused() -> None:
         Trainer(Config(env_id="CartPole-v1"), env=3)  # type: ignore[arg-type]
 
 
+def test_a_process_that_cannot_begin_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(FileNotFoundError):
+        processes.EnvProcess("user_envs:Point", [1])
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
 def test_callables_of_one_name_are_told_apart() -> None:
     one, other = (envs.register(lambda length=length: user_envs.Corridor(length)) for length in (4, 6))
     assert one != other

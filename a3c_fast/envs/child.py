@@ -372,7 +372,7 @@ class Masks:
         import numpy as np
 
         self._np = np
-        self._sizes = [[int(n) for n in described(leaf, ())["values"]] for _, leaf in leaves(space)]
+        self._sizes = [int(n) for _, leaf in leaves(space) for n in described(leaf, ())["values"]]
         self._rows = np.frombuffer(memory, np.uint8, num_envs * width, offset).reshape(num_envs, width)
 
     def write(self, env: int, info: dict[str, Any]) -> None:
@@ -381,10 +381,9 @@ class Masks:
             raise ValueError("its first info had an action_mask, and this one has none")
         np, at = self._np, 0
         flat = np.concatenate([np.ravel(mask) for mask in _flat(info["action_mask"])]).astype(bool)
-        sizes = [size for of_leaf in self._sizes for size in of_leaf]
-        if len(flat) != sum(sizes):
-            raise ValueError(f"its action_mask has {len(flat)} elements, and there are {sum(sizes)} choices")
-        for size in sizes:
+        if len(flat) != self._rows.shape[1]:
+            raise ValueError(f"its action_mask has {len(flat)} elements, and there are {self._rows.shape[1]} choices")
+        for size in self._sizes:
             if not flat[at : at + size].any():
                 raise ValueError(f"its action_mask allows nothing: {info['action_mask']}")
             at += size

@@ -37,7 +37,7 @@ _CHILD = Path(__file__).with_name("child.py")
 _MESSAGE_BYTES = 16384
 _BEGIN_SECONDS = 120.0  # for a process to import what it needs and make its environments
 
-_registered: dict[str, bytes] = {}  # pickled callables by their names; guarded by _lock
+_registered: dict[str, bytes] = {}  # pickled callables by their names; written under _lock
 _lock = threading.Lock()
 
 
@@ -139,7 +139,6 @@ class EnvProcess:
         self._socket = ours
         self._memory = os.memfd_create("a3c_fast_environments", os.MFD_CLOEXEC)
         self._go, self._done = (os.eventfd(0, os.EFD_CLOEXEC) for _ in range(2))
-        self._alive = alive
         passed = (theirs.fileno(), self._memory, self._go, self._done, lifeline)
         try:
             self._child = subprocess.Popen(
@@ -148,12 +147,17 @@ class EnvProcess:
                 pass_fds=passed,
                 env={"OMP_NUM_THREADS": "1", **os.environ},
             )
+        except BaseException:
+            ours.close()
+            for descriptor in (self._memory, self._go, self._done, alive):
+                os.close(descriptor)
+            raise
         finally:
             theirs.close()
             os.close(lifeline)
         self._pidfd = os.pidfd_open(self._child.pid)
         # Not a method of this object, which would then live for ever.
-        descriptors = (self._memory, self._go, self._done, self._pidfd, self._alive)
+        descriptors = (self._memory, self._go, self._done, self._pidfd, alive)
         self.close = weakref.finalize(self, _end, os.getpid(), self._child, ours, descriptors)
         job = {
             "path": [path or str(Path.cwd()) for path in sys.path],
