@@ -673,8 +673,15 @@ TEST(a_worker_state_of_another_shape_is_refused) {
 // In the child of a fork the workers do not exist, whether they run, have ended or have never been: forgetting them
 // must neither hang nor crash, and an engine of the child's own works.
 TEST(a_child_of_a_fork_lets_the_engine_be) {
-  for (const Phase phase :
-       {Phase::ready, Phase::running, Phase::stopping, Phase::ended, Phase::failed, Phase::closed}) {
+#ifdef __SANITIZE_ADDRESS__
+  // Its allocator, unlike the C library's, is not made ready for a fork (before GCC 14): a lock that a thread of the
+  // parent holds at that moment, be it one that ends, stays locked in the child.
+  const std::vector<Phase> phases{Phase::ready};
+#else
+  const std::vector<Phase> phases{Phase::ready, Phase::running, Phase::stopping,
+                                  Phase::ended, Phase::failed,  Phase::closed};
+#endif
+  for (const Phase phase : phases) {
     const auto arrived = Gate::make(), gate = Gate::make();
     const HookedEnv::Hook hook = [=](int64_t step) {
       if (step < 3) return;
