@@ -89,6 +89,9 @@ class Checkpoint:
     """By name, float32, in the shapes of `a3c_fast.policy.ActorCritic`."""
     statistics: dict[str, dict[str, Floats]]
     """The optimizer's vectors by their name, each like `parameters`."""
+    constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    """Of a network of the user's own, what is not trained of its state_dict(): floating-point numbers as float32 or
+    float64, whole ones as int64, truths as uint8."""
     normalization: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     """Moments of the numbers that are observed and of the discounted return, where the run normalizes by them:
     `observation_count` [1], `observation_mean` and `observation_squares` [F], the sum of squared deviations, and the
@@ -280,6 +283,8 @@ def _tensors_of(checkpoint: Checkpoint) -> dict[str, npt.NDArray[Any]]:
     for statistic, values in checkpoint.statistics.items():
         for name, value in values.items():
             tensors[f"optimizer/{statistic}/{name}"] = value
+    for name, constant in checkpoint.constants.items():
+        tensors[f"constants/{name}"] = constant
     for name, moments in checkpoint.normalization.items():
         tensors[f"normalization/{name}"] = moments
     if checkpoint.workers:
@@ -350,6 +355,7 @@ def _checkpoint(
     packed: dict[str, npt.NDArray[Any]] = {}
     episodes: dict[str, npt.NDArray[Any]] = {}
     normalization: dict[str, npt.NDArray[Any]] = {}
+    constants: dict[str, npt.NDArray[Any]] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         if kind == "parameters":
@@ -359,6 +365,8 @@ def _checkpoint(
             statistics.setdefault(statistic, {})[name] = _finite(key, value, np.float32)
             if statistic in _NEVER_NEGATIVE and (value < 0).any():
                 raise ValueError(f"{key!r} has numbers below 0")
+        elif kind == "constants":
+            constants[name] = value
         elif kind == "normalization":
             normalization[name] = _finite(key, value, np.float64)
         elif kind == "workers":
@@ -377,6 +385,7 @@ def _checkpoint(
         wall_seconds=description.wall_seconds,
         parameters=parameters,
         statistics=statistics,
+        constants=constants,
         normalization=_possible_moments(normalization),
         workers=_possible(_unpack(packed) if workers is None else workers),
         versions=description.versions,

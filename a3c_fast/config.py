@@ -30,6 +30,7 @@ _BY_FAMILY: Any = None
 STRUCTURAL_FIELDS = (
     "env_id",
     "model",
+    "network",
     "hidden_sizes",
     "activation",
     "separate_value",
@@ -44,7 +45,7 @@ STRUCTURAL_FIELDS = (
 
 
 # What the defaults of other settings depend on.
-DEFAULTS_DEPEND_ON = ("env_id", "preset", "update_epochs", "envs_per_worker")
+DEFAULTS_DEPEND_ON = ("env_id", "preset", "update_epochs", "envs_per_worker", "network")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class Config:
     model: ModelName = _BY_FAMILY
     """Network: `paper` (16 8x8/4, 32 4x4/2, 256), `nature` (32, 64, 64, 512), `small` (16 3x3, 32 3x3, 128, for images
     from 5x5 on) or `mlp`. Numbers beside an image join what the convolutions made of it."""
+    network: str | None = None
+    """A network of your own in the place of `model`: `module:name`, a class or a callable that makes a torch.nn.Module
+    of the observation space and the action space."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Layers of the `mlp`."""
     activation: ActivationName = _BY_FAMILY
@@ -272,17 +276,25 @@ def _defaults_of_network(config: Config, problem: Problem) -> dict[str, Any]:
     """What the sizes of the observations, or an LSTM, have for defaults."""
     defaults: dict[str, Any] = {}
     has_lstm = isinstance(config.lstm_size, int) and config.lstm_size != 0  # it is not yet checked
-    if has_lstm or config.model not in (None, "mlp"):
+    if has_lstm or config.model not in (None, "mlp") or config.network is not None:
         defaults["separate_value"] = False
     if problem == "image":
         shape = spec_of(config.env_id).observation.array_shape
         defaults["model"] = "paper" if min(shape[1:]) >= _SMALLEST_IMAGE["paper"] else "small"
+    if isinstance(config.network, str) and not _wants_measured(config.network):
+        defaults |= {"observation_offset": 0.0, "observation_scale": 1.0}
     return defaults
+
+
+def _wants_measured(network: str) -> bool:
+    from a3c_fast.user_network import wants_measured  # which imports torch
+
+    return wants_measured(network)
 
 
 def check_model(config: Config, spec: EnvSpec) -> None:
     """Raises `ConfigError` when the model does not take these observations."""
-    if config.model == "mlp":
+    if config.model == "mlp" or config.network is not None:
         return
     shape, smallest = spec.observation.array_shape, _SMALLEST_IMAGE[config.model]
     if len(shape) != 3 or min(shape[1:]) < smallest:
@@ -292,6 +304,34 @@ def check_model(config: Config, spec: EnvSpec) -> None:
             f"it needs images of at least {smallest}x{smallest} and {config.env_id} has observations "
             f"{spec.observation}: use {'small' if len(shape) == 3 and min(shape[1:]) >= 5 else 'mlp'}",
         )
+
+
+# What says how the networks of a3c_fast are made, with what each is where it was not said.
+_OF_OUR_NETWORKS: Mapping[str, Any] = {
+    "model": None,
+    "hidden_sizes": (64, 64),
+    "activation": None,
+    "separate_value": None,
+    "initial_log_std": -0.5,
+    "lstm_size": 0,
+}
+
+
+def _check_network(config: Config, given: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for a network of the user's own beside settings that it would not obey."""
+    if not isinstance(config.network, str):
+        raise ConfigError(
+            "network", config.network, "it must be module:name; Trainer(config, network=...) takes objects"
+        )
+    origin: _Origin = vars(config)["_origin"]
+    for name, unsaid in _OF_OUR_NETWORKS.items():
+        if name in origin.said or (name not in origin.defaults and getattr(config, name) != unsaid):
+            reason = (
+                f"it belongs to the networks of a3c_fast, and {config.network} takes their place: leave one of them out"
+            )
+            raise ConfigError(name, given[name], reason)
+    if config.precision == "bf16":
+        raise ConfigError("precision", "bf16", f"{config.network} computes in float32: it must be auto or fp32")
 
 
 # By the annotation of a field, what makes a plain value of what was given; names are strings.
@@ -346,6 +386,8 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
             f"it must divide envs_per_worker, which is {config.envs_per_worker}",
         )
     choice("model", ("paper", "nature", "small", "mlp"))
+    if config.network is not None:
+        _check_network(config, given)
     choice("activation", ("tanh", "relu", "elu"))
     flag("separate_value")
     if config.separate_value and (config.model != "mlp" or config.lstm_size):

@@ -45,8 +45,8 @@ def train_config(c: Config) -> _core.TrainConfig:
     )
 
 
-def model_config(c: Config, spec: EnvSpec) -> _core.ModelConfig:
-    """The network for these observations and actions; the observations have been measured."""
+def model_config(c: Config, spec: EnvSpec, exported: _core.ExportedNetwork | None = None) -> _core.ModelConfig:
+    """The network for these observations and actions, or the user's own; the observations have been measured."""
     return _core.ModelConfig(
         kind=c.model,
         observation=spec.observation.core(),
@@ -60,6 +60,7 @@ def model_config(c: Config, spec: EnvSpec) -> _core.ModelConfig:
         observation_offset=float(c.observation_offset),
         observation_scale=float(c.observation_scale),
         precision=c.precision,
+        exported=exported,
     )
 
 
@@ -68,6 +69,8 @@ def kernels_of(c: Config, spec: EnvSpec) -> str:
 
     Raises `ConfigError` when there are none of `c.precision` or none that A3C_FAST_ISA names.
     """
+    if c.network is not None:
+        return "libtorch"
     unmeasured = dataclasses.replace(c, observation_offset=0.0, observation_scale=1.0)
     try:
         return _core.network_isa(model_config(unmeasured, spec))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from a3c_fast._core import ActionSpec, EnvClient, Network, Random
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
-    from a3c_fast.policy import ActorCritic
+    from a3c_fast.observing import Policy
 
 _PROGRAM = "python -m a3c_fast.evaluate"
 _MOST_ENVS = 32
@@ -41,7 +41,7 @@ _STREAM = 2**32  # of seeds: no training run, whose streams are step counts, get
 
 @counted
 def evaluate(
-    policy: ActorCritic,
+    policy: Policy,
     config: Config,
     *,
     episodes: int = 30,
@@ -229,7 +229,7 @@ class _Half:
 class _Module:
     """A policy that is a module of somebody's own."""
 
-    def __init__(self, policy: ActorCritic, num_envs: int) -> None:
+    def __init__(self, policy: Policy, num_envs: int) -> None:
         from a3c_fast._core import NewThreadTorch
 
         self.policy = policy
@@ -247,8 +247,8 @@ class _Module:
             return outputs.float().numpy(), None
 
 
-def _network(policy: ActorCritic, config: Config, num_envs: int) -> tuple[Network | _Module, str]:
-    """What acts, and on which kernels: those of the workers for an ActorCritic itself, which are faster than it."""
+def _network(policy: Policy, config: Config, num_envs: int) -> tuple[Network | _Module, str]:
+    """What acts, and on which kernels: those of the workers for an `ActorCritic` itself, which are faster than it."""
     import dataclasses
 
     from a3c_fast import _core, envs
@@ -285,8 +285,10 @@ def _network(policy: ActorCritic, config: Config, num_envs: int) -> tuple[Networ
     return network, kernels
 
 
-def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
+def load_policy(checkpoint: Checkpoint, *, network: Any = None) -> tuple[Policy, Config]:
     """The network of a checkpoint and the game it was trained on; the settings of training are defaults.
+
+    `network`, a network of the user's own that cannot be imported by its name, is given as it was to `Trainer`.
 
     Raises `CheckpointError` when the parameters are not those of the network that the settings name.
     """
@@ -296,11 +298,17 @@ def load_policy(checkpoint: Checkpoint) -> tuple[ActorCritic, Config]:
     from a3c_fast._core import NewThreadTorch
     from a3c_fast.config import check_model
     from a3c_fast.errors import CheckpointError
-    from a3c_fast.policy import make_policy, observation_buffers
+    from a3c_fast.observing import observation_buffers
+    from a3c_fast.policy import make_policy
+    from a3c_fast.user_network import register, stored_policy
 
+    if network is not None:
+        register(network)
     config = checkpoint.measured(stored_settings.playing(checkpoint.config))
     spec = envs.spec_of(config)
     check_model(config, spec)
+    if config.network is not None:
+        return stored_policy(checkpoint, config, spec), config
     policy = make_policy(config, spec)
     state = dict(checkpoint.parameters)
     if policy.normalize_observations and "observation_count" in checkpoint.normalization:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from a3c_fast.errors import ConfigError
@@ -50,20 +51,32 @@ _SMALLEST: Mapping[str, Any] = {
 }
 
 
-def needed_bytes(config: Config, spec: EnvSpec) -> int:
+@dataclass(frozen=True)
+class Sizes:
+    """Of a network of the user's own."""
+
+    parameters: int
+    """Floats that are trained."""
+    largest: int
+    """... of which the largest has so many."""
+    elements: int
+    """Of the tensors that a forward pass makes of one observation."""
+
+
+def needed_bytes(config: Config, spec: EnvSpec, own: Sizes | None = None) -> int:
     """About the most memory that a run holds, with what the process takes anyway.
 
     `spec` is its `envs.spec_of`, and `num_workers` is not 0. Within a third of the resident memory.
     """
-    return _needed(config, spec, {})
+    return _needed(config, spec, {}, own)
 
 
-def check_memory(config: Config, spec: EnvSpec) -> None:
+def check_memory(config: Config, spec: EnvSpec, own: Sizes | None = None) -> None:
     """Raises `ConfigError` when the run cannot fit, naming the setting that makes the largest part of it."""
-    needed, available = needed_bytes(config, spec), memory_bytes()
+    needed, available = needed_bytes(config, spec, own), memory_bytes()
     if needed <= 0.9 * available:
         return
-    smaller = {name: _needed(config, spec, {name: value}) for name, value in _SMALLEST.items()}
+    smaller = {name: _needed(config, spec, {name: value}, own) for name, value in _SMALLEST.items()}
     name = min(smaller, key=lambda field: smaller[field])
     raise ConfigError(
         name,
@@ -73,7 +86,7 @@ def check_memory(config: Config, spec: EnvSpec) -> None:
     )
 
 
-def _needed(config: Config, spec: EnvSpec, changes: Mapping[str, Any]) -> int:
+def _needed(config: Config, spec: EnvSpec, changes: Mapping[str, Any], own: Sizes | None) -> int:
     def setting(name: str) -> Any:
         return changes.get(name, getattr(config, name))
 
@@ -81,6 +94,8 @@ def _needed(config: Config, spec: EnvSpec, changes: Mapping[str, Any]) -> int:
     observation, steps, num_envs = spec.observation.size, setting("t_max"), setting("envs_per_worker")
     num_outputs = spec.action.num_outputs
     matrices, activations = _layers(model, spec, setting("hidden_sizes"), units)
+    if own is not None:  # autograd keeps about half of what is made; it is counted three times below
+        matrices, activations = [own.parameters - own.largest, own.largest], own.elements // 6
     if config.separate_value:
         matrices, activations = 2 * matrices, 2 * activations
     parameters, largest = sum(matrices), max(matrices)
@@ -89,7 +104,7 @@ def _needed(config: Config, spec: EnvSpec, changes: Mapping[str, Any]) -> int:
     statistics = 2 if config.optimizer == "adam" else 1
     shared = (1 + statistics) * parameters
     # A worker: theta', its gradients, and the weights again in the order of the kernels, or the gradient of one layer.
-    kernels = model in ("paper", "nature") and spec.observation.array_shape == (4, 84, 84)
+    kernels = own is None and model in ("paper", "nature") and spec.observation.array_shape == (4, 84, 84)
     replica = 2 * parameters + (parameters if kernels else largest)
     samples = (steps + 1) * num_envs
     updated = steps * min(config.envs_per_update, num_envs)

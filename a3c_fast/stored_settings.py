@@ -39,12 +39,14 @@ MEANT_BEFORE: Mapping[str, Any] = {
     "initial_log_std": -0.5,  # of no effect: there were no continuous actions
     "normalize_observations": False,
     "normalize_rewards": False,
+    "network": None,
 }
 
 # What defines the network and the game: all that is needed to play.
 PLAYING_FIELDS = (
     "env_id",
     "model",
+    "network",
     "hidden_sizes",
     "activation",
     "separate_value",

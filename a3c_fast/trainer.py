@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from a3c_fast import _core, envs
@@ -28,8 +29,10 @@ from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.machine import cores, require_threads
 from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
-from a3c_fast.policy import ActorCritic, float_arrays, make_policy, observation_buffers, to_flat, to_named
+from a3c_fast.observing import Policy, observation_buffers
+from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
+from a3c_fast.user_network import UserNetwork, policy_of, register
 from a3c_fast.values import real_number, whole_number
 from a3c_fast.versions import versions
 
@@ -55,18 +58,23 @@ class Trainer:
     _engine: _core.Engine | None = None
     _metrics: MetricsWriter | None = None
     _run_directory: RunDirectory | None = None
+    _network: UserNetwork | None = None
 
     def __init__(
         self,
         config: Config,
         *,
         env: Callable[[], Any] | None = None,
+        network: Any = None,
         clients: Sequence[_core.EnvClient] | None = None,
     ) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
         `env`, a callable that makes one gymnasium environment, takes the place of `config.env_id`: settings that were
         not said have the defaults of its kind. It is called in processes of its own, see docs/environments.md.
+        `network`, a torch.nn.Module, its class, or a callable that makes one, takes the place of `config.model`; the
+        latter two are given the observation space and the action space where they take two arguments, see
+        docs/networks.md. The workers train a copy of it.
         `clients` replaces the environments of `config.env_id`, one for each worker.
         """
         self._owner_pid = os.getpid()
@@ -81,6 +89,8 @@ class Trainer:
         try:
             if env is not None:
                 config = config.replace(env_id=envs.register(env))
+            if network is not None:
+                config = config.replace(network=register(network))
             self._open(config, clients)
         except BaseException:
             self._release()
@@ -93,7 +103,8 @@ class Trainer:
         self.config = dataclasses.replace(config, num_workers=num_workers)
         self._spec = envs.spec_of(config)
         check_model(self.config, self._spec)
-        check_memory(self.config, self._spec)
+        if self.config.network is None:
+            check_memory(self.config, self._spec)
         self._require_threads()
         self.isa = kernels_of(self.config, self._spec)
         if self.config.run_dir is not None:
@@ -102,6 +113,8 @@ class Trainer:
         resumed = self._run_directory.resumed if self._run_directory else None
         first_step = resumed.step if resumed else 0
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
+        if self.config.network is not None:
+            self._network = self._make_network(resumed)
         if clients is None:
             clients = self._make_clients(first_step)
         self._engine = self._make_engine(list(clients))
@@ -295,12 +308,17 @@ class Trainer:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The parameters by name, as copies; while workers run, a mixture of nearby versions.
 
-        Where observations are normalized, `observation_mean` and `observation_variance` are among them.
+        Where observations are normalized, `observation_mean` and `observation_variance` are among them; of a network of
+        your own, its buffers, frozen parameters and the further names of tied ones, too.
         """
         engine = self._require()
         named = to_named(engine.parameters(), engine.parameter_specs) | self._buffers()
         with _core.NewThreadTorch():
-            return {name: torch.from_numpy(value) for name, value in named.items()}
+            state = {name: torch.from_numpy(value) for name, value in named.items()}
+            if self._network is not None:
+                state |= {name: state[first].clone() for name, first in self._network.tied().items()}
+                state |= self._network.constants()
+            return state
 
     @counted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -312,7 +330,7 @@ class Trainer:
         are no real numbers, `RuntimeError` while workers run.
         """
         engine = self._require()
-        named = float_arrays(state)
+        named = float_arrays(state if self._network is None else self._network.without_constants(state))
         for name, value in named.items():
             if not np.isfinite(value).all():
                 raise ValueError(f"{name} has numbers that are not finite in float32")
@@ -323,14 +341,18 @@ class Trainer:
         engine.load_parameters(flat)
 
     @counted
-    def policy(self) -> ActorCritic:
+    def policy(self) -> Policy:
         """The network as a module of its own, with the parameters of now: observations -> (outputs, values).
 
         One with an LSTM is stepped through an episode with its `step()`.
         """
+        state = self.state_dict()
+        if self._network is not None:
+            normalizes = self.config.normalize_observations
+            return policy_of(self._network.module, self._spec, state, normalize_observations=normalizes)
         module = make_policy(self.config, self._spec)
         with _core.NewThreadTorch():
-            module.load_state_dict(self.state_dict())
+            module.load_state_dict(state)
         return module.eval()
 
     @counted
@@ -363,6 +385,7 @@ class Trainer:
             wall_seconds=snapshot["wall_seconds"],
             parameters=to_named(snapshot["parameters"], specs),
             statistics={name: to_named(flat, specs) for name, flat in snapshot["statistics"].items()},
+            constants={} if self._network is None else self._network.stored_constants(),
             normalization=self._normalization(snapshot["normalization"]),
             workers=snapshot["workers"],
             versions=versions(),
@@ -501,12 +524,13 @@ class Trainer:
 
     def _make_engine(self, clients: list[_core.EnvClient]) -> _core.Engine:
         """The network of an engine may take a minute to begin with: this thread meanwhile handles signals."""
+        model = model_config(self.config, self._spec, self._network.core if self._network else None)
         made: list[_core.Engine] = []
         failed: list[BaseException] = []
 
         def make() -> None:
             try:
-                made.append(_core.Engine(train_config(self.config), model_config(self.config, self._spec), clients))
+                made.append(_core.Engine(train_config(self.config), model, clients))
             except BaseException as error:
                 failed.append(error)
 
@@ -517,6 +541,27 @@ class Trainer:
         if failed:
             raise failed[0]
         return made[0]
+
+    def _make_network(self, resumed: checkpoints.Checkpoint | None) -> UserNetwork:
+        """The user's own, exported, and held to itself on observations of the environments."""
+        c = self.config
+        network = UserNetwork(c, self._spec)
+        if resumed:
+            network.load_constants(resumed.constants)
+        # A recurrent network goes through an update step by step.
+        update = c.envs_per_update * (1 if network.state_size else c.t_max)
+        with _core.NewThreadTorch():
+            network.export({c.envs_per_worker, update})
+            check_memory(c, self._spec, network.sizes())
+            network.compare(self._some_observations(update))
+        return network
+
+    def _some_observations(self, count: int) -> npt.NDArray[np.uint8]:
+        """Of random play, from the reset on; the same again where an update has more of them."""
+        num_envs = envs.envs_at_once(self.config.env_id) or min(4, count)
+        steps = min(-(-count // num_envs), 64)
+        played = list(envs.random_play(self.config, num_envs=num_envs, steps=steps, stream=2**35))
+        return np.resize(np.concatenate(played), (count, self._spec.observation.row_bytes))
 
     def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
         per_worker = self.config.envs_per_worker

@@ -70,6 +70,7 @@ def look(policy: ActorCritic, observations: torch.Tensor) -> dict[str, Any]:
 
 def measure(config: Config, args: Arguments) -> dict[str, Any]:
     """A look at each of the steps."""
+    from a3c_fast.policy import ActorCritic
     from a3c_fast.trainer import Trainer
 
     facts = machine()
@@ -81,7 +82,9 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
                 trainer.run(step)
             stats = trainer.stats()
             shown = {name: stats[name] for name in ("step", "mean_return_100", "value_loss", "entropy", "grad_norm")}
-            points.append({**shown, **look(trainer.policy(), observations)})
+            policy = trainer.policy()
+            assert isinstance(policy, ActorCritic)
+            points.append({**shown, **look(policy, observations)})
         resolved = trainer.config.to_json()
     return {"points": points, "config": resolved, "machine": facts}
 
@@ -90,8 +93,8 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     args, config = parse_with_training(Arguments, "python -m bench.units")
-    if config.model == "mlp":
-        raise ConfigError("model", config.model, "it has no ReLU whose units could be dead")
+    if config.model == "mlp" or config.network is not None:
+        raise ConfigError("model", config.model, "it has no convolutions of ours whose units could be dead")
     result = measure(config, args)
     if args.json:
         print(json_module.dumps(result))

@@ -58,6 +58,30 @@ class ModelConfig:
         observation_offset: float = 0.0,
         observation_scale: float = 1.0,
         precision: str = "auto",
+        exported: ExportedNetwork | None = None,
+    ) -> None: ...
+
+class ExportedNetwork:
+    def __init__(
+        self,
+        *,
+        parameters: Sequence[_ParameterSpec],
+        initial: _Floats,
+        state_size: int,
+        channels_last: bool,
+    ) -> None: ...
+    def add_constant(
+        self, *, shape: Sequence[int], strides: Sequence[int], scalar_type: int, content: bytes
+    ) -> int: ...
+    def add_graph(
+        self,
+        *,
+        num_observations: int,
+        num_slots: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        constants: Sequence[tuple[int, int]],
+        calls: Sequence[tuple[str, str, Sequence[tuple[Sequence[int], bool, Any]], Sequence[int], bool]],
     ) -> None: ...
 
 class TrainConfig:

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "env/spec.h"
 
 namespace a3c {
+
+struct ExportedNetwork;  // model/exported
 
 enum class ModelKind { paper, nature, small, mlp };
 enum class Activation { tanh, relu, elu };
@@ -27,6 +30,9 @@ struct ModelConfig {
   double observation_offset = 0;  // the first layer is given (bytes / 255 - offset) * scale of an image
   double observation_scale = 1;
   Precision precision = Precision::automatic;  // of the arithmetic; parameters are float32
+  // A network of the user's own. It takes observations as they are, and of what stands above it is concerned by
+  // `observation` and `num_outputs` alone.
+  std::shared_ptr<const ExportedNetwork> exported;
 };
 
 struct OptimizerConfig {

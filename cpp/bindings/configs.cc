@@ -2,6 +2,7 @@
 #include "bindings/fields.h"
 #include "bindings/python.h"
 #include "config.h"
+#include "model/exported/exported_network.h"
 
 namespace a3c::bindings {
 namespace {
@@ -53,7 +54,8 @@ void bind_configs(py::module_& m) {
       .field("observation_offset", &ModelConfig::observation_offset, kOptional)
       .field("observation_scale", &ModelConfig::observation_scale, kOptional)
       .field("precision", &ModelConfig::precision,
-             {{"auto", Precision::automatic}, {"fp32", Precision::fp32}, {"bf16", Precision::bf16}}, kOptional);
+             {{"auto", Precision::automatic}, {"fp32", Precision::fp32}, {"bf16", Precision::bf16}}, kOptional)
+      .field("exported", &ModelConfig::exported, kOptional);
   Fields<TrainConfig>(m, "TrainConfig")
       .field("total_steps", &TrainConfig::total_steps)
       .field("t_max", &TrainConfig::t_max)

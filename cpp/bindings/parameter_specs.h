@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "bindings/python.h"
-#include "model/replica.h"
+#include "model/parameter_spec.h"
 
 namespace a3c::bindings {
 

@@ -45,6 +45,7 @@ py::array_t<T> copy_of(const T* data, py::ssize_t size) {
 }
 
 // What the module a3c_fast_core is made of, a file each.
+void bind_exported_network(py::module_& m);
 void bind_configs(py::module_& m);
 void bind_env_client(py::module_& m);
 void bind_networks(py::module_& m);

@@ -6,15 +6,24 @@
 namespace a3c {
 
 double squared_norm(const float* gradient, int64_t size) {
-  // Sixteen partial sums in a fixed order: vectorizes without -ffast-math and is the same on every run. A float
-  // partial sum of 42,000 squares is good to 1e-5, and an overflow shows as the infinity that it is.
-  float partial[16] = {};
+  SquaredNorm norm;
+  norm.add(gradient, size);
+  return norm.total();
+}
+
+void SquaredNorm::add(const float* gradient, int64_t size) {
+  float partial[16];  // which no store to memory can change: vectorizes
+  std::copy_n(partial_, 16, partial);
   int64_t i = 0;
   for (; i + 16 <= size; i += 16)
     for (int lane = 0; lane < 16; ++lane) partial[lane] += gradient[i + lane] * gradient[i + lane];
+  for (int lane = 0; i < size; ++i, ++lane) partial[lane] += gradient[i] * gradient[i];
+  std::copy_n(partial, 16, partial_);
+}
+
+double SquaredNorm::total() const {
   double total = 0;
-  for (float sum : partial) total += sum;
-  for (; i < size; ++i) total += double{gradient[i]} * gradient[i];
+  for (const float sum : partial_) total += sum;
   return total;
 }
 

@@ -3,6 +3,8 @@
 #include <stdexcept>
 
 #include "learn/optimizer.h"
+#include "model/exported/exported_network.h"
+#include "model/exported/graph_network.h"
 #include "model/kernels/conv_net.h"
 #include "model/kernels/dense_net.h"
 #include "model/kernels/dispatch.h"
@@ -16,7 +18,7 @@ namespace {
 class AutogradNetwork final : public Network {
  public:
   AutogradNetwork(const ModelConfig& config, int t_max, int num_envs, StageClock& clock)
-      : replica_(config), recurrence_(t_max, num_envs, config.lstm_size), t_max_(t_max), clock_(clock) {}
+      : replica_(config), recurrence_(t_max, num_envs, 2 * config.lstm_size), t_max_(t_max), clock_(clock) {}
 
   int64_t size() const override { return replica_.size(); }
   float* parameters() override { return replica_.parameters(); }
@@ -96,9 +98,17 @@ const char* network_isa(const ModelConfig& config) {
   return kernels.dense ? kernels.dense->isa : "libtorch";
 }
 
+InitialParameters initial_parameters(const ModelConfig& config, uint64_t seed) {
+  if (config.exported) return {config.exported->parameters, config.exported->initial};
+  Replica replica(config);
+  replica.initialize(seed);
+  return {replica.parameter_specs(), {replica.parameters(), replica.parameters() + replica.size()}};
+}
+
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock) {
   const NewThreadTorch independent;
   const Kernels kernels = kernels_for(config);
+  if (config.exported) return make_graph_network(config, t_max, num_envs, clock);
   if (!kernels.conv && !kernels.dense) return std::make_unique<AutogradNetwork>(config, t_max, num_envs, clock);
   const Replica layout(config);
   const std::vector<ParameterSpec>& specs = layout.parameter_specs();

@@ -1,15 +1,18 @@
 // What a worker needs of its copy of the network, theta': act step by step, then the gradients of the whole rollout.
 //
 // Parameters do not change within a rollout, so an implementation may keep what acting computed for the backward
-// pass. One thread at a time; nothing is shared. Three implementations: LibTorch's autograd, which is the definition
-// and serves every model, and our own kernels for the convolutional ones and for those of fully connected layers.
+// pass. One thread at a time; nothing is shared. Four implementations: LibTorch's autograd, which is the
+// definition and serves every model of ours; our own kernels for the convolutional ones and for those of fully
+// connected layers; and what runs a network of the user's own.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "config.h"
+#include "model/parameter_spec.h"
 #include "model/recurrence.h"
 #include "stages.h"
 
@@ -50,13 +53,21 @@ class Network {
   virtual double squared_gradient_norm() const = 0;
   virtual void read_gradients(double from, const GradientReader& read) = 0;
 
-  // The LSTM's memory, with state_size 0 where there is none; the worker carries it from rollout to rollout.
+  // What it remembers, with state_size 0 where that is nothing; the worker carries it from rollout to rollout.
   virtual Recurrence& recurrence() = 0;
 };
 
 // The fastest implementation for this model on this CPU; the environment variable A3C_FAST_ISA chooses another. It
 // laps `clock`, which must outlive it, at the end of each of its stages.
 std::unique_ptr<Network> make_network(const ModelConfig& config, int t_max, int num_envs, StageClock& clock);
+
+// Where the parameters lie in the flat vector, and what they begin with: random numbers of `seed`, or what the user's
+// own network had.
+struct InitialParameters {
+  std::vector<ParameterSpec> specs;
+  std::vector<float> values;  // [size]
+};
+InitialParameters initial_parameters(const ModelConfig& config, uint64_t seed);
 
 // Gives `read` a gradient that lies in memory.
 void read_whole_gradient(const float* gradient, int64_t size, double from, const GradientReader& read);

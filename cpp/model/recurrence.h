@@ -1,4 +1,4 @@
-// The memory of a recurrent network: what each environment's LSTM holds before each step of a rollout.
+// The memory of a recurrent network: what it holds of each environment before each step of a rollout.
 #pragma once
 
 #include <algorithm>
@@ -16,11 +16,11 @@ struct Sequences {
   float* next_state = nullptr;      // [count / steps][state_size]: after the last step, where it is wanted
 };
 
-// Owned by one network. A state is [2][lstm_size], h and c; state_size is 0 where there is no LSTM.
+// Owned by one network. An LSTM's state is [2][lstm_size], h and c; state_size is 0 where nothing is remembered.
 struct Recurrence {
-  Recurrence(int t_max, int num_envs, int lstm_size)
+  Recurrence(int t_max, int num_envs, int state_size)
       : num_envs(num_envs),
-        state_size(2 * lstm_size),
+        state_size(state_size),
         states(static_cast<size_t>(t_max + 2) * num_envs * state_size),
         starts(static_cast<size_t>(t_max + 1) * num_envs) {}
 

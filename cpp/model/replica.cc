@@ -17,13 +17,6 @@ namespace {
 
 constexpr int64_t kLine = 16;  // floats in a cache line
 
-at::Tensor view_of(float* flat, const ParameterSpec& spec) {
-  float* data = flat + spec.offset;
-  if (!spec.channels_last) return floats_at(data, spec.shape);
-  const std::vector<int64_t>& s = spec.shape;
-  return floats_at(data, {s[0], s[2], s[3], s[1]}).permute({0, 3, 1, 2});
-}
-
 int64_t product(const std::vector<int64_t>& shape) {
   int64_t size = 1;
   for (int64_t extent : shape) size *= extent;
@@ -42,9 +35,9 @@ struct Replica::Impl {
     parameters = at::zeros({offset}, kFloats);
     gradients = at::zeros({offset}, kFloats);
     for (size_t i = 0; i < specs.size(); ++i) {
-      at::Tensor tensor = view_of(parameters.data_ptr<float>(), specs[i]);
+      at::Tensor tensor = parameter_at(parameters.data_ptr<float>(), specs[i]);
       tensor.set_requires_grad(true);
-      tensor.mutable_grad() = view_of(gradients.data_ptr<float>(), specs[i]);
+      tensor.mutable_grad() = parameter_at(gradients.data_ptr<float>(), specs[i]);
       module.parameters()[i].tensor = tensor;
     }
     first_gradient = module.parameters().front().tensor;

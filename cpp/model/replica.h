@@ -7,21 +7,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "config.h"
+#include "model/parameter_spec.h"
 #include "model/recurrence.h"
 
 namespace a3c {
-
-// Where a parameter lies in the flat vector. Each begins on a cache line; what lies between is zero and stays zero.
-struct ParameterSpec {
-  std::string name;
-  std::vector<int64_t> shape;  // as in the module; convolutions [out, in, height, width] ...
-  bool channels_last;          // ... lie in memory as [out, height, width, in]
-  int64_t offset;
-};
 
 class Replica {
  public:

@@ -66,10 +66,9 @@ Engine::Engine(const TrainConfig& train, const ModelConfig& model, std::vector<s
   const Computing computing;
   call_in_a_thread([&] {
     state_ = std::make_shared<State>(train, model, std::move(clients));
-    Replica replica(model);
-    replica.initialize(train.seed);
-    parameter_specs_ = replica.parameter_specs();
-    state_->shared.params.load(replica.parameters(), {}, 0);
+    InitialParameters initial = initial_parameters(model, train.seed);
+    parameter_specs_ = std::move(initial.specs);
+    state_->shared.params.load(initial.values.data(), {}, 0);
   });
   statistic_names_ = state_->shared.params.statistic_names();
   num_workers_ = static_cast<int>(state_->workers.size());

@@ -28,7 +28,7 @@
 #include <thread>
 #include <vector>
 
-#include "model/replica.h"
+#include "model/parameter_spec.h"
 #include "model/threads.h"
 #include "run/forks.h"
 #include "run/worker.h"

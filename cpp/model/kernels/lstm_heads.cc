@@ -30,7 +30,7 @@ void add_gates(DenseLayer& layer, const DenseLstm& lstm, const std::vector<Param
 
 LstmHeads::LstmHeads(const ModelConfig& config, const std::vector<ParameterSpec>& specs, kernels::DenseNetState& state,
                      const kernels::DenseNetKernels& kernels, KernelMemory& memory)
-    : state_(state), kernels_(kernels), recurrence_(state.t_max, state.num_envs, config.lstm_size) {
+    : state_(state), kernels_(kernels), recurrence_(state.t_max, state.num_envs, 2 * config.lstm_size) {
   DenseLstm& lstm = state.lstm;
   lstm.units = config.lstm_size;
   lstm.width = static_cast<int>(padded(lstm.units));

@@ -1,0 +1,194 @@
+"""`Policy`: a network that takes observations as environments give them, and acts step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from a3c_fast._core import NewThreadTorch
+from a3c_fast.envs.spec import ActionSpec, ObservationSpec, Part, flattened
+
+Floats = npt.NDArray[np.float32]
+
+# What normalized numbers are cut at, and the least variance that is divided by: cpp/learn/normalizer.h.
+NORMALIZED_LIMIT = 10.0
+VARIANCE_EPS = 1e-8
+
+# Whatever the program's defaults are.
+FLOATS: dict[str, Any] = {"device": "cpu", "dtype": torch.float32}
+
+
+class Policy(nn.Module):
+    """pi(a|s) and V(s) of observations as environments give them: what `Trainer.policy()` returns.
+
+    The policy's outputs are what the distribution of actions is made of: the logits of one softmax, or of several one
+    after the other, or the means and the logarithms of the standard deviations of a Gaussian, over actions in units of
+    half the range between their bounds.
+    """
+
+    observation_mean: torch.Tensor
+    observation_variance: torch.Tensor
+
+    def __init__(self, observation: ObservationSpec, action: ActionSpec, *, normalize_observations: bool) -> None:
+        super().__init__()
+        self.observation = observation
+        self.action = action
+        self.state_size = 0
+        """Numbers that are remembered of an environment from step to step."""
+        self.normalize_observations = normalize_observations and observation.num_features > 0
+        if self.normalize_observations:
+            with NewThreadTorch():
+                self.register_buffer("observation_mean", torch.zeros(observation.num_features, **FLOATS))
+                self.register_buffer("observation_variance", torch.ones(observation.num_features, **FLOATS))
+
+    def initial_state(self, num_envs: int) -> torch.Tensor:
+        """What `step` is given where an episode begins: zeros [num_envs, state_size]."""
+        like = self._like()
+        return torch.zeros(num_envs, self.state_size, dtype=like.dtype, device=like.device)
+
+    def forward(self, observations: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Observations [N, ...] as the environment gives them -> the policy's outputs [N, A], values [N].
+
+        Tensors and NumPy arrays are taken, or mappings of them by the names of the environment's parts. One observation
+        without the first dimension -> outputs [A] and its value []. A recurrent network takes them for the first of
+        their episodes. Raises `TypeError` for another type of numbers, `ValueError` for another shape or other parts.
+        """
+        outputs, values, _ = self.step(observations, None)
+        return outputs, values
+
+    def step(
+        self, observations: Any, state: torch.Tensor | npt.NDArray[Any] | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """One step of N environments: observations [N, ...] -> outputs [N, A], values [N] and the next state.
+
+        `state` [N, state_size], an LSTM's h and c, is `initial_state`, or None, where an episode begins and else what
+        the step before returned. A network that remembers nothing has an empty one. One observation without the first
+        dimension -> outputs [A], its value [] and a state of one environment, [1, state_size]. Raises as `forward`.
+        """
+        array, numbers, single = self._batch(observations)
+        count = len(array if array is not None else numbers)  # type: ignore[arg-type]
+        state = self.initial_state(count) if state is None else self._state(state, count)
+        outputs, values, state = self._step(array, numbers, state)
+        return (outputs[0], values[0], state) if single else (outputs, values, state)
+
+    def step_rows(
+        self, rows: npt.NDArray[np.uint8], state: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`step` of observations as the core has them, [N, row_bytes] of `ObservationSpec`."""
+        spec, device = self.observation, self._like().device
+        array = torch.from_numpy(spec.array_of(rows)).to(device) if spec.array_shape else None
+        numbers = torch.from_numpy(spec.numbers_of(rows)).to(device) if spec.num_features else None
+        return self._step(array, numbers, state)
+
+    def _like(self) -> torch.Tensor:
+        """A parameter, beside which observations are brought."""
+        raise NotImplementedError
+
+    def _step(
+        self, array: torch.Tensor | None, numbers: torch.Tensor | None, state: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`step` of an image [N, C, H, W], uint8 or floating-point, and numbers [N, F]; None where there are none."""
+        raise NotImplementedError
+
+    def _batch(self, observations: Any) -> tuple[torch.Tensor | None, torch.Tensor | None, bool]:
+        """The image and the numbers of observations, beside the parameters, and whether it was one without N."""
+        parts, like = self.observation.parts, self._like()
+        names = {part.name for part in parts}
+        # Texts of a user's environments are no parts.
+        leaves = {name: x for name, x in flattened(observations) if name in names or not isinstance(x, str)}
+        if leaves.keys() != names:
+            wanted = ", ".join(part.name or "one array" for part in parts)
+            raise ValueError(f"observations have the parts {', '.join(leaves) or 'of none'}, and they must be {wanted}")
+        tensors, singles = {}, set()
+        for part in parts:
+            tensors[part], single = _part(leaves[part.name], part, like)
+            singles.add(single)
+        if len(singles) > 1 or len({len(tensor) for tensor in tensors.values()}) > 1:
+            raise ValueError("the parts of observations are of different numbers of them")
+        arrays = [tensor for part, tensor in tensors.items() if part.is_array]
+        numbers = [tensor for part, tensor in tensors.items() if not part.is_array]
+        return arrays[0] if arrays else None, torch.cat(numbers, 1) if numbers else None, singles.pop()
+
+    def _state(self, state: Any, num_envs: int) -> torch.Tensor:
+        values = tensor_of(state, "state")
+        shape = (num_envs, self.state_size)
+        if tuple(values.shape) != shape:
+            raise ValueError(f"state has the shape {list(values.shape)}, and it must be {list(shape)}")
+        return values.to(self._like())
+
+    def _normalized(self, numbers: torch.Tensor) -> torch.Tensor:
+        if not self.normalize_observations:
+            return numbers
+        scaled = (numbers - self.observation_mean) * torch.rsqrt(self.observation_variance + VARIANCE_EPS)
+        return scaled.clamp(-NORMALIZED_LIMIT, NORMALIZED_LIMIT)
+
+
+def _part(value: Any, part: Part, like: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """A part of observations as the network takes it, [N, ...], and whether it was one without the dimension N."""
+    name = f"observations' {part.name}" if part.name else "observations"
+    x = tensor_of(value, name, or_bool=part.dtype == "bool")
+    if part.is_array:
+        if part.dtype == "uint8" and x.dtype != torch.uint8:
+            raise TypeError(f"{name} are {dtype_name(x.dtype)}, and this network was trained on uint8")
+        if part.dtype != "uint8" and not x.is_floating_point():
+            x = x.float()
+    elif not x.is_floating_point():
+        x = x.to(torch.int64) if part.kind == "one_hot" else x.to(like.dtype)
+    shape = part.shape
+    if tuple(x.shape) != shape and tuple(x.shape[1:]) != shape:
+        raise ValueError(
+            f"{name} have the shape {list(x.shape)}, and it must be {list(shape)}, or "
+            f"[{', '.join(map(str, ('N', *shape)))}] for N of them"
+        )
+    single = tuple(x.shape) == shape
+    x = (x[None] if single else x).to(like.device)
+    if part.kind == "channels_last":
+        return x.permute(0, 3, 1, 2), single
+    if part.kind == "array":
+        return x, single
+    if part.kind == "one_hot":
+        if x.is_floating_point() and (x != x.round()).any():
+            raise ValueError(f"{name} must be whole numbers")
+        which = x.to(torch.int64).reshape(len(x), math.prod(shape)) - part.first
+        if ((which < 0) | (which >= part.values)).any():
+            last = part.first + part.values - 1
+            raise ValueError(f"{name} must be whole numbers from {part.first} to {last}")
+        x = nn.functional.one_hot(which, part.values).flatten(1)
+    x = x.reshape(len(x), part.num_features).to(like.dtype)
+    return (x if part.scale == 1 else x * part.scale), single
+
+
+def observation_buffers(moments: Mapping[str, Any]) -> dict[str, Floats]:
+    """What a `Policy` normalizes observations by, from the moments of a run or a checkpoint, by its names."""
+    count, squares = float(moments["observation_count"][0]), moments["observation_squares"]
+    variance = squares / count if count > 1 else np.ones_like(squares)
+    return {
+        "observation_mean": np.asarray(moments["observation_mean"], np.float32),
+        "observation_variance": np.asarray(variance, np.float32),
+    }
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """float32 for torch.float32."""
+    return str(dtype).removeprefix("torch.")
+
+
+def tensor_of(values: Any, name: str, *, or_bool: bool = False) -> torch.Tensor:
+    """A tensor of real numbers, as it is or as NumPy makes one of anything else. Raises `TypeError` with the name."""
+    if not isinstance(values, torch.Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in ("fiub" if or_bool else "fiu"):
+            raise TypeError(f"{name} are {array.dtype}, and must be real numbers")
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # torch has no longer ones
+            array = array.astype(np.float64)
+        # In this machine's order of bytes, and a copy: torch warns of arrays that cannot be written.
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    if values.is_complex() or (values.dtype == torch.bool and not or_bool):
+        raise TypeError(f"{name} are {dtype_name(values.dtype)}, and must be real numbers")
+    return values
