@@ -325,10 +325,8 @@ def _check_network(config: Config, given: Mapping[str, Any]) -> None:
         )
     origin: _Origin = vars(config)["_origin"]
     for name, unsaid in _OF_OUR_NETWORKS.items():
-        if name in origin.said or (name not in origin.defaults and getattr(config, name) != unsaid):
-            reason = (
-                f"it belongs to the networks of a3c_fast, and {config.network} takes their place: leave one of them out"
-            )
+        if getattr(config, name) != origin.defaults.get(name, unsaid):
+            reason = f"it is of the networks of a3c_fast, and {config.network} takes their place: leave one of them out"
             raise ConfigError(name, given[name], reason)
     if config.precision == "bf16":
         raise ConfigError("precision", "bf16", f"{config.network} computes in float32: it must be auto or fp32")

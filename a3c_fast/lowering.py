@@ -132,9 +132,11 @@ class Graph:
             node.args[i] if i < len(node.args) else node.kwargs.get(argument.name)
             for i, argument in enumerate(schema.arguments)
         ]
-        dropout = [value for argument, value in zip(schema.arguments, values, strict=True) if argument.name in _DROPOUT]
+        given = {argument.name: value for argument, value in zip(schema.arguments, values, strict=True)}
+        dropout = [given[name] for name in _DROPOUT if name in given]
         # LSTMs and attention have the tag for their dropout's sake.
-        if torch.Tag.nondeterministic_seeded in op.tags and not (dropout and not any(dropout)):
+        draws = given.get("train") is not False and (not dropout or any(dropout))
+        if torch.Tag.nondeterministic_seeded in op.tags and draws:
             raise RefusedError(f"its forward() draws random numbers, with {schema.name.removeprefix('aten::')}")
         for i, argument in enumerate(schema.arguments):
             if isinstance(values[i], int) and isinstance(argument.type, torch.ListType):  # int[2] takes one int

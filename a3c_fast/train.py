@@ -131,7 +131,7 @@ def _announce(output: Output, trainer: Trainer) -> None:
 
     c = trainer.config
     assert c.run_dir is not None
-    size = sum(value.numel() for value in trainer.state_dict().values())
+    size = sum(value.numel() for value in trainer.policy().parameters() if value.requires_grad)
     how = {
         "new": f"starts in {shown(c.run_dir)}",
         "restarted": f"begins again in {shown(c.run_dir)}, since the run there had no checkpoint yet",
@@ -141,7 +141,7 @@ def _announce(output: Output, trainer: Trainer) -> None:
     output.say(
         f"{c.env_id} {how}: {_number(c.num_workers, 'worker')} on {_number(cores(), 'core')}, each with "
         f"{_number(c.envs_per_worker, 'environment')} {stepped.get(c.family, 'and one EnvPool thread for them')}, "
-        f"{c.model} network with {size:,} parameters "
+        f"{c.network or c.model} network with {size:,} parameters "
         f"on {trainer.isa} kernels, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, to step {c.total_steps:,}"
     )
 

@@ -545,12 +545,12 @@ class Trainer:
     def _make_network(self, resumed: checkpoints.Checkpoint | None) -> UserNetwork:
         """The user's own, exported, and held to itself on observations of the environments."""
         c = self.config
-        network = UserNetwork(c, self._spec)
-        if resumed:
-            network.load_constants(resumed.constants)
-        # A recurrent network goes through an update step by step.
-        update = c.envs_per_update * (1 if network.state_size else c.t_max)
         with _core.NewThreadTorch():
+            network = UserNetwork(c, self._spec)
+            if resumed:
+                network.load_constants(resumed.constants)
+            # A recurrent network goes through an update step by step.
+            update = c.envs_per_update * (1 if network.state_size else c.t_max)
             network.export({c.envs_per_worker, update})
             check_memory(c, self._spec, network.sizes())
             network.compare(self._some_observations(update))

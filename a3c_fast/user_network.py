@@ -11,6 +11,7 @@ import importlib
 import inspect
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ _MEASURED = ("observation_offset", "observation_scale")
 # How far what the workers run may be from the module, as a share: roundings flip a ReLU here and there.
 _OUTPUT_TOLERANCE, _GRADIENT_TOLERANCE = 1e-3, 1e-2
 
+_exporting = threading.Lock()  # torch.export is for one thread of the process at a time
 _registered: dict[str, Factory] = {}  # by name; single assignments, which need no lock
 
 
@@ -251,13 +253,17 @@ class UserNetwork:
 
     def export(self, batches: Iterable[int]) -> None:
         """Makes `core`, for each of these numbers of observations. Raises `ConfigError`."""
+        with _exporting:
+            self._export_for(sorted(set(batches)))
+
+    def _export_for(self, batches: list[int]) -> None:
         try:
             self._check_forward()
             images = len(self.spec.observation.array_shape) == 3
             # Convolutions run fastest over channels-last memory; view() after one cannot, and wants the other.
             for channels_last in (True, False) if images else (False,):
                 try:
-                    self._export(sorted(set(batches)), channels_last)
+                    self._export(batches, channels_last)
                     self._compare_with_module(self.example(min(batches)))
                     return
                 except RefusedError:
@@ -388,9 +394,9 @@ class UserNetwork:
         if self.state_size:  # two steps: the first begins an episode, the second goes on with its state
             with torch.no_grad():
                 state = rows(*given, torch.zeros(count, self.state_size, **FLOATS))[2]
-            network.act(observations, starts)
+            _act(network, observations, starts)
             starts, given = np.zeros(count, np.uint8), (*given, state)
-        found = network.act(observations, starts)
+        found = _act(network, observations, starts)
         with torch.enable_grad():
             expected = rows(*given)
             parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -498,6 +504,13 @@ def _that_need_gradients(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     pairs = [(tensor, gradient) for tensor, gradient in zip(tensors, gradients, strict=False) if tensor.requires_grad]
     return [tensor for tensor, _ in pairs], [gradient for _, gradient in pairs]
+
+
+def _act(network: Any, observations: npt.NDArray[np.uint8], starts: npt.NDArray[np.uint8]) -> Any:
+    try:
+        return network.act(observations, starts)
+    except (RuntimeError, ValueError) as error:
+        raise RefusedError(f"no worker can run its exported graph: {line_of(error)}") from error
 
 
 def _difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any], least: float = 1e-6) -> float:

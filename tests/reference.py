@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.distributions import Categorical, Distribution, Normal
 
+from a3c_fast import observing as policies
 from a3c_fast.envs import ActionSpec, EnvSpec
-from a3c_fast.policy import ActorCritic
 
 MASK64 = 2**64 - 1
 
@@ -331,7 +331,7 @@ class Settings:
 class A3C:
     """One worker of A3C in PyTorch and Python, over scripted environments. `model` is given what it is to see."""
 
-    def __init__(self, model: ActorCritic, envs: list[FakeEnv], settings: Settings) -> None:
+    def __init__(self, model: policies.Policy, envs: list[FakeEnv], settings: Settings) -> None:
         self.model, self.envs, self.settings = model, envs, settings
         self.action = envs[0].spec.action
         self.random = SplitMix64.of_worker(settings.seed, 0)
@@ -471,7 +471,8 @@ class A3C:
             )
             self.model.zero_grad()
             total.backward()
-            gradient = torch.cat([p.grad.flatten() for p in self.model.parameters()]).double().numpy()
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.model.parameters()]
+            gradient = torch.cat([g.flatten() for g in gradients]).double().numpy()
             gradient *= clip_scale(gradient, s.max_grad_norm)
             warm = 1.0
             if s.learning_rate_warmup:
@@ -483,7 +484,7 @@ class A3C:
     def _order(self, epoch: int, before: list[int], num_envs: int) -> list[int]:
         """The samples t * num_envs + i of an epoch; `before` is the order of the epoch before it."""
         s = self.settings
-        if epoch > 0 and not self.model.lstm_size:
+        if epoch > 0 and not self.model.state_size:
             return self._shuffled(before)
         envs = self._shuffled(list(range(num_envs))) if epoch > 0 else list(range(num_envs))
         groups = [envs[first : first + s.envs_per_update] for first in range(0, num_envs, s.envs_per_update)]

@@ -131,6 +131,7 @@ py::tuple network_gradients(BoundNetwork& self, const py::array& observations, c
   std::iota(samples.begin(), samples.end(), 0);
   py::array_t<float> gradient(self.network->size());
   float* whole = gradient.mutable_data();
+  std::fill_n(whole, gradient.size(), 0.0f);  // between the parameters there may be nothing to read
   const void* data = observations.data();
   without_gil([&] {
     const Independent independent;

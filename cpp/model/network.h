@@ -47,8 +47,8 @@ class Network {
   virtual void compute_gradients(const void* observations, const int64_t* samples, int64_t count, const float* d_policy,
                                  const float* d_values) = 0;
 
-  // Of the last compute_gradients(): the squared global norm, and the gradients themselves, in pieces that cover the
-  // flat vector once. They need not all exist at once: most of them are one product of two thin matrices. The first
+  // Of the last compute_gradients(): the squared global norm, and the gradients themselves, in pieces that cover
+  // every parameter once. They need not all exist at once: most of them are one product of two thin matrices. The first
   // piece lies near the share `from` in [0, 1) of the vector.
   virtual double squared_gradient_norm() const = 0;
   virtual void read_gradients(double from, const GradientReader& read) = 0;

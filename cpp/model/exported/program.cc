@@ -29,8 +29,12 @@ IValue list_of(const GraphArgument::Constant& constant, TypeKind element) {
     return *whole;
   }
   if (const auto* real = std::get_if<std::vector<double>>(&constant)) return *real;
+  const auto& found = std::get<std::vector<bool>>(constant);  // or a list of nothing, which is any list
+  if (found.empty() && element == TypeKind::IntType) return std::vector<int64_t>();
+  if (found.empty() && element == TypeKind::FloatType) return std::vector<double>();
+  if (found.empty() && element == TypeKind::TensorType) return c10::List<at::Tensor>();
   c10::List<bool> truths;
-  for (const bool truth : std::get<std::vector<bool>>(constant)) truths.push_back(truth);
+  for (const bool truth : found) truths.push_back(truth);
   return truths;
 }
 
