@@ -75,11 +75,11 @@ struct Kernels {
 };
 
 Kernels kernels_for(const ModelConfig& config) {
-  if (ConvNet::supports(config)) return {.conv = best_kernels(config.precision)};
+  if (!config.exported && ConvNet::supports(config)) return {.conv = best_kernels(config.precision)};
   check_chosen_kernels();
   if (config.precision == Precision::bf16)
     throw std::invalid_argument("only paper and nature on observations [4, 84, 84] compute in bf16");
-  if (DenseNet::supports(config)) return {.dense = best_dense_kernels(config.precision)};
+  if (!config.exported && DenseNet::supports(config)) return {.dense = best_dense_kernels(config.precision)};
   return {};
 }
 
