@@ -458,3 +458,82 @@ def test_it_may_be_made_in_any_thread_and_whatever_torch_is_set_to() -> None:
     assert len(found) == 2
     assert torch.is_grad_enabled()
     assert os.environ.get("TORCH_LOGS") is None
+
+
+# Those worth having --------------------------------------------------------------------------------------------------
+
+
+def actions_of(kind: str) -> ActionSpec:
+    return {
+        "discrete": ActionSpec((5,)),
+        "multi": ActionSpec((3, 2)),
+        "box": ActionSpec(low=(-1.0, -2.0), high=(1.0, 2.0)),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["discrete", "multi", "box"])
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("Impala", (Part("", "uint8", (4, 40, 36), "array"),)),
+        ("Gru", (Part("", "float32", (3, 2), "numbers"),)),
+        ("FrameTransformer", (Part("", "uint8", (3, 36, 36), "array"),)),
+        (
+            "ImageAndVector",
+            (
+                Part("image", "uint8", (8, 9, 3), "channels_last"),
+                Part("inside.0", "int64", (), "one_hot", values=4),
+                Part("numbers", "float64", (2, 2), "numbers", position=4),
+            ),
+        ),
+    ],
+)
+def test_networks_worth_having_take_every_kind_of_action(name: str, parts: tuple[Part, ...], kind: str) -> None:
+    spec = EnvSpec(ObservationSpec(parts), actions_of(kind))
+    network = UserNetwork(Config("CartPole-v1", network=f"a3c_fast.networks:{name}"), spec)
+    network.export({2, 6})
+    rows = np.random.default_rng(1).integers(0, 255, (6, spec.observation.row_bytes), dtype=np.uint8)
+    if spec.observation.num_features:
+        spec.observation.numbers_of(rows)[:] = np.random.default_rng(1).normal(size=(6, spec.observation.num_features))
+    network.compare(rows)  # outputs and gradients
+    outputs = in_the_core(network, rows).act(rows, np.ones(6, np.uint8))[0]
+    if kind == "box":
+        np.testing.assert_array_equal(outputs[:, 2:], np.float32(-0.5))
+    else:
+        assert np.abs(outputs).max() < 1  # every choice is about as likely
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Impala", "it needs images [channels, height, width], and the observations are Box"),
+        ("FrameTransformer", "it needs images [channels, height, width]"),
+        ("ImageAndVector", "it is for a Dict of one image and numbers"),
+    ],
+)
+def test_networks_worth_having_say_what_they_are_for(name: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        UserNetwork(Config("CartPole-v1", network=f"a3c_fast.networks:{name}"), NUMBERS)
+    assert reason in str(caught.value)
+
+
+def test_a_memory_of_ones_own_remembers() -> None:
+    """Recall shows a cue at the beginning and asks for it at the end: without a state nobody can know."""
+    settings: dict[str, Any] = {"num_workers": 1, "total_steps": 120_000, "seed": 2, "learning_rate": 3e-3}
+    config = Config("a3c_fast/Recall-v0", stop_at_return=0.9, **settings)
+    with Trainer(config, network=Remembers) as trainer:
+        trainer.run()
+        assert trainer.stats()["mean_return_100"] >= 0.9
+
+
+class Remembers(nn.Module):
+    state_size = 32
+
+    def __init__(self, observation_space: Any, action_space: Any) -> None:
+        super().__init__()
+        self.gru = nn.GRUCell(observation_space.shape[0], 32)
+        self.policy, self.value = nn.Linear(32, int(action_space.n)), nn.Linear(32, 1)
+
+    def forward(self, observations: Any, state: Any) -> Any:
+        state = self.gru(observations, state)
+        return self.policy(state), self.value(state), state
