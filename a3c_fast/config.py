@@ -281,7 +281,8 @@ def _defaults_of_network(config: Config, problem: Problem) -> dict[str, Any]:
     if problem == "image":
         shape = spec_of(config.env_id).observation.array_shape
         defaults["model"] = "paper" if min(shape[1:]) >= _SMALLEST_IMAGE["paper"] else "small"
-    if isinstance(config.network, str) and not _wants_measured(config.network):
+    unsaid = None in (config.observation_offset, config.observation_scale)  # a stored one need not be imported
+    if isinstance(config.network, str) and unsaid and not _wants_measured(config.network):
         defaults |= {"observation_offset": 0.0, "observation_scale": 1.0}
     return defaults
 

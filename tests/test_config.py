@@ -81,7 +81,7 @@ FLAGS = (
     *("episodic_life", "reward_clip", "resume"),
 )
 CHOICES = ("model", "activation", "optimizer", "precision", "preset")
-OTHERS = ("env_id", "hidden_sizes", "run_dir")
+OTHERS = ("env_id", "hidden_sizes", "network", "run_dir")
 
 
 def _wrong_values() -> list[tuple[str, Any]]:
@@ -106,6 +106,7 @@ def _wrong_values() -> list[tuple[str, Any]]:
         ("hidden_sizes", v) for v in ((), (0,), (-1,), (64, 65537), (1.5,), (True,), ("a",), (8,) * 17, 5, "ab", b"ab")
     ]
     cases += [("env_id", v) for v in ("", "Pogn-v5", "pong-v5", 5, None, True, b"Pong-v5", ["Pong-v5"], math.nan)]
+    cases += [("network", v) for v in (5, "", "mlp", "module:", ":name", dict, "a:b.<lambda>")]
     cases += [("run_dir", v) for v in (5, True, 1.5, ["runs"], "", "a\0b", b"runs")]
     return cases
 
@@ -152,7 +153,7 @@ def test_defaults_of_each_kind_of_problem(env_id: str) -> None:
     config = Config(env_id=env_id)
     assert problem_of(env_id) == PROBLEMS[env_id]
     for name in FIELDS:
-        if name not in ("run_dir", "stop_at_return"):
+        if name not in ("network", "run_dir", "stop_at_return"):
             assert getattr(config, name) is not None, name
     defaults = defaults_of(problem_of(env_id), config.family, "default", None)
     for name, value in defaults.items():
@@ -160,7 +161,7 @@ def test_defaults_of_each_kind_of_problem(env_id: str) -> None:
             assert getattr(config, name) == value, name
     # A default that is filled in later is one that some family has.
     late = {name for name, field in FIELDS.items() if field.default is None}
-    assert late - {"run_dir", "stop_at_return"} == set(defaults)
+    assert late - {"network", "run_dir", "stop_at_return"} == set(defaults)
 
 
 def test_the_preset_of_the_paper() -> None:
