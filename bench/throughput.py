@@ -29,6 +29,8 @@ class Settings:
     """EnvPool's name of the environment."""
     model: Literal["paper", "nature", "mlp"] | None = None
     """Network; the environment's default without it."""
+    network: str | None = None
+    """One of your own instead, as module:name."""
     lstm_size: int = 0
     """Units of an LSTM behind the torso; 0 is the feed-forward agent."""
     precision: PrecisionName = "auto"
@@ -61,7 +63,7 @@ def configure(args: Settings) -> Config:
     """The settings that are measured: the defaults where nothing else is said, and `update_epochs`."""
     given = {
         name: getattr(args, name)
-        for name in ("model", "envs_per_worker", "envs_per_update", "t_max")
+        for name in ("model", "network", "envs_per_worker", "envs_per_update", "t_max")
         if getattr(args, name) is not None
     }
     return Config(

@@ -66,6 +66,19 @@ def test_kernels() -> None:
         assert one["ratio"] > 0
 
 
+def test_networks() -> None:
+    result = run("networks", "--env-id", "CartPole-v1", "--rounds", "3", "--seconds", "0.1")
+    names = {"kernels", "libtorch", "bench.networks:Mlp", "a3c_fast.networks:Gru"}
+    assert set(result["microseconds"]) == names
+    assert set(result["rounds"]) == {*names, "ceiling"}
+    assert all(cost > 0 for costs in result["microseconds"].values() for cost in costs.values())
+    libtorch = result["rounds"]["libtorch"]
+    assert (
+        result["of_libtorch"]["kernels"]
+        == sorted(a / b for a, b in zip(result["rounds"]["kernels"], libtorch, strict=True))[1]
+    )
+
+
 def test_time_to_score() -> None:
     flags = ("--env-id", "CartPole-v1", "--num-workers", "1", "--target", "60", "--eval-every", "20000")
     result = run("time_to_score", *flags, "--eval-margin", "20", "--episodes", "10", "--most-minutes", "1000")
