@@ -288,7 +288,7 @@ def _defaults_of_network(config: Config, problem: Problem) -> dict[str, Any]:
 
 
 def _wants_measured(network: str) -> bool:
-    from a3c_fast.user_network import wants_measured  # which imports torch
+    from a3c_fast.network_factory import wants_measured  # which imports torch
 
     return wants_measured(network)
 

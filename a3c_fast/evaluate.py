@@ -298,9 +298,10 @@ def load_policy(checkpoint: Checkpoint, *, network: Any = None) -> tuple[Policy,
     from a3c_fast._core import NewThreadTorch
     from a3c_fast.config import check_model
     from a3c_fast.errors import CheckpointError
+    from a3c_fast.network_factory import register
     from a3c_fast.observing import observation_buffers
     from a3c_fast.policy import make_policy
-    from a3c_fast.user_network import register, stored_policy
+    from a3c_fast.user_network import stored_policy
 
     if network is not None:
         register(network)

@@ -29,10 +29,11 @@ from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.machine import cores, require_threads
 from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
+from a3c_fast.network_factory import register
 from a3c_fast.observing import Policy, observation_buffers
 from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
-from a3c_fast.user_network import UserNetwork, policy_of, register
+from a3c_fast.user_network import UserNetwork, policy_of
 from a3c_fast.values import real_number, whole_number
 from a3c_fast.versions import versions
 

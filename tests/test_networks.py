@@ -19,11 +19,12 @@ import user_networks
 from helpers import EVALUATE, FAKE, FAKE_CONTINUOUS, FAKE_IMAGE, FAKE_MULTI, TRAIN, run
 from torch import nn
 
-from a3c_fast import CheckpointError, Config, ConfigError, Trainer, _core, checkpoint, envs
+from a3c_fast import CheckpointError, Config, ConfigError, Trainer, _core, checkpoint, envs, network_factory
 from a3c_fast.envs import ActionSpec, EnvSpec, ObservationSpec, Part, scripted
 from a3c_fast.evaluate import evaluate, load_policy
+from a3c_fast.network_factory import find, register
 from a3c_fast.policy import to_named
-from a3c_fast.user_network import UserNetwork, register
+from a3c_fast.user_network import UserNetwork
 
 HERE = Path(__file__).parent
 NUMBERS = EnvSpec(
@@ -291,6 +292,34 @@ def test_names_that_lead_nowhere(name: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
+class Makes:
+    def __call__(self, observation_space: Any, action_space: Any) -> Any:
+        return user_networks.Mlp(observation_space, action_space)
+
+    def make(self, observation_space: Any, action_space: Any) -> Any:
+        return self(observation_space, action_space)
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        (user_networks.Mlp, "user_networks:Mlp"),
+        (user_networks.fails, "user_networks:fails"),
+        (user_networks.small_mlp, "user_networks:Mlp()"),
+        (user_networks.Plain(), "user_networks:Plain()"),
+        (Makes(), "test_networks:Makes()"),
+        (Makes().make, "test_networks:Makes.make()"),
+        (lambda: user_networks.Plain(), "test_networks:<lambda>"),
+    ],
+)
+def test_what_is_given_has_the_name_under_which_it_is_found(network: Any, name: str) -> None:
+    assert register(network) == name
+    if name.endswith("()"):  # another thing is found there by those who import it
+        network_factory._registered.pop(name)
+        with pytest.raises(ConfigError, match="give it again"):
+            find(name)
+
+
 def test_what_is_no_network_is_refused() -> None:
     config = Config("CartPole-v1")
     with pytest.raises(ConfigError, match="a name goes into Config"):
@@ -404,9 +433,7 @@ def test_one_that_cannot_be_imported_is_given_again(tmp_path: Path) -> None:
     with Trainer(config, network=local) as trainer:
         trainer.run()
     stored = checkpoint.load_newest(tmp_path / "run/checkpoints")
-    from a3c_fast import user_network
-
-    user_network._registered.clear()  # as in another process
+    network_factory._registered.clear()  # as in another process
     with pytest.raises(ConfigError, match="it cannot be imported: give it again"):
         load_policy(stored)
     policy, _ = load_policy(stored, network=local)

@@ -434,6 +434,13 @@ class Checkpointed(Net):
         return self.heads(torch.utils.checkpoint.checkpoint(self.body, observations, use_reentrant=False))
 
 
+@working
+class ForwardHook(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body.register_forward_hook(lambda module, given, found: 2 * found)
+
+
 # Those that are refused ----------------------------------------------------------------------------------------------
 
 
@@ -626,6 +633,20 @@ class NotFinite(Net):
 class TakesSomethingElse(Net):
     def __init__(self, width: int) -> None:
         super().__init__(width)
+
+
+@refused_for("its parameter body.weight has a hook on its gradient, which no worker would call")
+class HookOnAParameter(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body.weight.register_hook(lambda gradient: 2 * gradient)
+
+
+@refused_for("its body has a hook on its gradients, which no worker would call")
+class HookOnAModule(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body.register_full_backward_hook(lambda module, after, before: None)
 
 
 @refused_for("to make it failed: ZeroDivisionError: division by zero")
