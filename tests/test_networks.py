@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -218,14 +219,14 @@ def test_workers_run_it_while_python_is_busy() -> None:
             time.sleep(0.01)
         before = trainer.stats()["step"]
         end = time.monotonic() + 2
-        switch = __import__("sys").getswitchinterval()
-        __import__("sys").setswitchinterval(100)
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(100)
         try:
             while time.monotonic() < end:  # holds the interpreter
                 pass
             gained = trainer.stats()["step"] - before
         finally:
-            __import__("sys").setswitchinterval(switch)
+            sys.setswitchinterval(switch)
         trainer.stop()
     assert gained > 1000
 
@@ -391,7 +392,7 @@ class Frozen(user_networks.Net):
         return self.heads(x * self.mask)
 
 
-def test_what_is_not_trained_is_kept_with_the_run(tmp_path: Path) -> None:
+def test_what_is_not_trained_is_kept_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config("CartPole-v1", num_workers=1, total_steps=2000, run_dir=tmp_path / "run")
     with Trainer(config, network=Frozen) as trainer:
         start = trainer.state_dict()
@@ -415,8 +416,9 @@ def test_what_is_not_trained_is_kept_with_the_run(tmp_path: Path) -> None:
         trainer.run()
     policy, _ = load_policy(stored)
     assert torch.equal(policy.network.fixed.weight, state["fixed.weight"])
+    monkeypatch.setattr(sys.modules[__name__], "Frozen", Other)  # changed since
     with pytest.raises(CheckpointError, match="of another network"):
-        Trainer(config.replace(resume=True, total_steps=6000), network=type("Frozen", (Other,), {}))
+        Trainer(config.replace(resume=True, total_steps=6000), network=Other)
 
 
 class Other(Frozen):
