@@ -92,6 +92,9 @@ class Checkpoint:
     constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     """Of a network of the user's own, what is not trained of its state_dict(): floating-point numbers as float32 or
     float64, whole ones as int64, truths as uint8."""
+    probe: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    """Of a network of the user's own: some `observations` uint8 [n, row_bytes], and what it made of them with these
+    parameters, `outputs` float32 [n, num_outputs + 1], the last of them the value."""
     normalization: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     """Moments of the numbers that are observed and of the discounted return, where the run normalizes by them:
     `observation_count` [1], `observation_mean` and `observation_squares` [F], the sum of squared deviations, and the
@@ -285,6 +288,8 @@ def _tensors_of(checkpoint: Checkpoint) -> dict[str, npt.NDArray[Any]]:
             tensors[f"optimizer/{statistic}/{name}"] = value
     for name, constant in checkpoint.constants.items():
         tensors[f"constants/{name}"] = constant
+    for name, array in checkpoint.probe.items():
+        tensors[f"probe/{name}"] = array
     for name, moments in checkpoint.normalization.items():
         tensors[f"normalization/{name}"] = moments
     if checkpoint.workers:
@@ -356,6 +361,7 @@ def _checkpoint(
     episodes: dict[str, npt.NDArray[Any]] = {}
     normalization: dict[str, npt.NDArray[Any]] = {}
     constants: dict[str, npt.NDArray[Any]] = {}
+    probe: dict[str, npt.NDArray[Any]] = {}
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         if kind == "parameters":
@@ -367,6 +373,8 @@ def _checkpoint(
                 raise ValueError(f"{key!r} has numbers below 0")
         elif kind == "constants":
             constants[name] = value
+        elif kind == "probe":
+            probe[name] = value
         elif kind == "normalization":
             normalization[name] = _finite(key, value, np.float64)
         elif kind == "workers":
@@ -386,12 +394,25 @@ def _checkpoint(
         parameters=parameters,
         statistics=statistics,
         constants=constants,
+        probe=_possible_probe(probe),
         normalization=_possible_moments(normalization),
         workers=_possible(_unpack(packed) if workers is None else workers),
         versions=description.versions,
         skipped_updates=description.skipped_updates,
         recent_episodes=_recent(episodes),
     )
+
+
+def _possible_probe(probe: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """What a network made of observations. Raises `ValueError` for what none has."""
+    if not probe:
+        return probe
+    kinds = {"observations": np.uint8, "outputs": np.float32}
+    if {name: array.dtype for name, array in probe.items()} != {name: np.dtype(kind) for name, kind in kinds.items()}:
+        raise ValueError("its probe must be observations and outputs")
+    if any(array.ndim != 2 or len(array) != len(probe["outputs"]) for array in probe.values()):
+        raise ValueError("its probe must have as many outputs as observations")
+    return probe
 
 
 def _finite(name: str, value: npt.NDArray[Any], dtype: type) -> npt.NDArray[Any]:

@@ -301,6 +301,7 @@ def load_policy(checkpoint: Checkpoint, *, network: Any = None) -> tuple[Policy,
     from a3c_fast.network_factory import register
     from a3c_fast.observing import observation_buffers
     from a3c_fast.policy import make_policy
+    from a3c_fast.threads import in_a_thread
     from a3c_fast.user_network import stored_policy
 
     if network is not None:
@@ -309,7 +310,7 @@ def load_policy(checkpoint: Checkpoint, *, network: Any = None) -> tuple[Policy,
     spec = envs.spec_of(config)
     check_model(config, spec)
     if config.network is not None:
-        return stored_policy(checkpoint, config, spec), config
+        return in_a_thread(lambda: stored_policy(checkpoint, config, spec), "network"), config
     policy = make_policy(config, spec)
     state = dict(checkpoint.parameters)
     if policy.normalize_observations and "observation_count" in checkpoint.normalization:

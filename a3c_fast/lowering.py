@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -116,8 +118,7 @@ class Graph:
                 self._call(node, node.target, no_grad)
             else:
                 name = getattr(node.target, "__name__", str(node.target))
-                what = "torch.autocast" if "autocast" in name else name
-                raise RefusedError(f"its forward() needs {what}, which no worker can run: leave it out")
+                raise RefusedError(_needed(name, node.target))
         raise AssertionError("a graph has an output")
 
     def _call(self, node: Any, op: Any, no_grad: bool) -> None:
@@ -198,9 +199,26 @@ class Constants:
         return self._numbers[key]
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without what torch writes to its log where it gives up, dozens of lines: the sentence tells."""
+    handlers = [*logging.getLogger("torch").handlers, *logging.getLogger("torch.fx").handlers]
+    for handler in handlers:
+        handler.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
 def _exported(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
     """The torch.export.ExportedProgram. Raises `RefusedError`."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent():
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(module, inputs, strict=False)
@@ -208,22 +226,37 @@ def _exported(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
             signature = program.run_decompositions({}).graph_signature
         except Exception as error:
             if "DataDependent" in type(error).__name__ or "data-dependent" in str(error):
-                raise RefusedError("its forward() branches on the numbers in a tensor: use torch.where") from error
+                raise RefusedError(
+                    "its forward() takes a number out of a tensor or branches on one: keep it a tensor, and use "
+                    "torch.where"
+                ) from error
+            if "fake tensor" in str(error):
+                raise RefusedError("its forward() uses .data, which no graph can follow: use detach()") from error
             raise RefusedError(f"torch.export cannot make a graph of it: {line_of(error)}") from error
     written: Mapping[str, str] = signature.buffers_to_mutate
     if written:
         name = next(iter(written.values())).removeprefix("network.")
         raise RefusedError(f"its forward() changes its buffer {name}: workers share parameters alone")
     if signature.user_inputs_to_mutate:
-        raise RefusedError("its forward() changes the observations in place: work on a copy")
+        raise RefusedError("its forward() changes what it is given in place: work on a copy")
     if getattr(signature, "parameters_to_mutate", {}):
         raise RefusedError("its forward() changes its parameters: that is the optimizer's to do")
     return program
 
 
+def _needed(name: str, target: Any) -> str:
+    if "autocast" in name:
+        return "its forward() needs torch.autocast, which no worker can run: leave it out"
+    if getattr(target, "__module__", "") in ("_operator", "operator", "builtins", "math"):
+        return "its forward() makes tensors whose size depends on the numbers in one: use torch.where"
+    return f"its forward() needs {name}, which no worker can run: write it with torch's own functions"
+
+
 def _plain(value: Any) -> Any:
     """What the core takes for a constant."""
     if isinstance(value, torch.dtype):
+        if value not in _DTYPES:
+            raise RefusedError(f"its forward() makes tensors of {value}, which no worker can")
         return _DTYPES[value]
     if isinstance(value, torch.memory_format):
         return _MEMORY_FORMATS[value]

@@ -6,10 +6,10 @@ and known here for as long as the program lives. Every refusal is a `ConfigError
 
 from __future__ import annotations
 
-import copy
 import importlib
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from torch import nn
 from a3c_fast.envs.spec import EnvSpec
 from a3c_fast.errors import ConfigError
 from a3c_fast.lowering import RefusedError, line_of
+from a3c_fast.network_checks import check_module, copied
 from a3c_fast.user_policy import action_space, observation_space
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Factory = Callable[..., nn.Module] | nn.Module
 
 _MEASURED = ("observation_offset", "observation_scale")
 
+_seeding = threading.Lock()  # held while torch's random numbers, which all threads share, are those of a seed
 _registered: dict[str, Factory] = {}  # by name; single assignments, which need no lock
 
 
@@ -67,17 +69,22 @@ def find(name: str) -> Factory:
     if name in _registered:
         return _registered[name]
     module, colon, attribute = name.partition(":")
-    if not colon or not module or not attribute:
-        raise ConfigError("network", name, "it must be module:name, a class or a callable that makes a torch.nn.Module")
+    named = all(part.isidentifier() for part in module.split("."))
+    if not colon or not named or not attribute:
+        reason = "it must be module:name, the name of a class or a callable in a module that can be imported"
+        raise ConfigError("network", name, reason)
     if module == "__main__" or "<" in attribute or attribute.endswith("()"):
         raise ConfigError(
-            "network", name, "it cannot be imported: give it again, as Trainer(config, network=...) or load_policy(...)"
+            "network",
+            name,
+            "it cannot be imported: in a program give it again, Trainer(config, network=...); for a command it must be "
+            "a class or a callable in a module",
         )
     try:
         found: Any = _imported(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError("network", name, f"it cannot be imported: {line_of(error)}") from error
     if not callable(found):
         raise ConfigError("network", name, f"it must be a class or a callable, and it is a {type(found).__name__}")
@@ -118,8 +125,8 @@ def make(name: str, config: Config, spec: EnvSpec) -> nn.Module:
     """A module of its own, with initial parameters by `config.seed`. Raises `ConfigError`."""
     factory = find(name)
     try:
-        module = copy.deepcopy(factory) if isinstance(factory, nn.Module) else _called(factory, config, spec)
-        _check_module(module)
+        module = copied(factory) if isinstance(factory, nn.Module) else _called(factory, config, spec)
+        check_module(module)
     except RefusedError as reason:
         raise ConfigError("network", name, str(reason)) from reason
     return module
@@ -128,58 +135,22 @@ def make(name: str, config: Config, spec: EnvSpec) -> nn.Module:
 def _called(factory: Callable[..., nn.Module], config: Config, spec: EnvSpec) -> nn.Module:
     parameters = _parameters(factory)
     by_name = {name: float(getattr(config, name)) for name in _MEASURED if name in parameters}
-    positional = [
+    required = [
         parameter
         for name, parameter in parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         and parameter.default is parameter.empty
         and name not in by_name
     ]
+    positional = [parameter for parameter in required if parameter.kind is not parameter.KEYWORD_ONLY]
     takes_any = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters.values())
-    if len(positional) not in (0, 2):
-        takes = ", ".join(parameter.name for parameter in positional)
+    if len(positional) not in (0, 2) or len(required) > len(positional):
+        takes = ", ".join(parameter.name for parameter in required)
         raise RefusedError(f"it must take the observation space and the action space, or nothing, and it takes {takes}")
     spaces = (observation_space(spec.observation), action_space(spec.action)) if positional or takes_any else ()
-    with torch.random.fork_rng(devices=[]):
+    with _seeding, torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         try:
             return factory(*spaces, **by_name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RefusedError(f"to make it failed: {line_of(error)}") from error
-
-
-def _check_module(module: Any) -> None:
-    """Raises `RefusedError` for what no worker could train, whatever its forward() does."""
-    if isinstance(module, torch.jit.ScriptModule) or not isinstance(module, nn.Module):
-        raise RefusedError(f"it makes a {type(module).__name__}, and must make a plain torch.nn.Module")
-    if hasattr(module, "_orig_mod"):
-        raise RefusedError("it went through torch.compile: give the module itself")
-    size = getattr(module, "state_size", 0)
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= 2**20:
-        raise RefusedError(f"its state_size is {size!r}, and must be a number from 0 to {2**20}")
-    for name, parameter in module.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise RefusedError(f"its parameter {name} has no shape yet: call it once with observations")
-        if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
-            found = f"{str(parameter.dtype).removeprefix('torch.')} on {parameter.device}"
-            raise RefusedError(f"its parameter {name} is {found}, and must be float32 on the CPU")
-        if not parameter.isfinite().all():
-            raise RefusedError(f"its parameter {name} has numbers that are not finite")
-        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            raise RefusedError(f"its parameter {name} has a hook on its gradient, which no worker would call")
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise RefusedError("it has no parameters to train")
-    for name, part in module.named_modules():
-        if part._backward_hooks or part._backward_pre_hooks:
-            where = name or type(part).__name__
-            raise RefusedError(f"its {where} has a hook on its gradients, which no worker would call")
-        if part.training and isinstance(part, nn.modules.batchnorm._BatchNorm):
-            raise RefusedError(
-                f"its {name} is a {type(part).__name__}, whose statistics workers cannot share: use GroupNorm or "
-                "LayerNorm, or call eval() on it"
-            )
-        if part.training and isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0:
-            raise RefusedError(
-                f"its {name} is a {type(part).__name__}: it would act by one network and learn by another; leave it "
-                "out, or call eval() on it"
-            )

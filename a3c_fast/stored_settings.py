@@ -131,7 +131,9 @@ def playing(values: Mapping[str, Any]) -> Config:
     for name in PLAYING_FIELDS:
         if name not in new:
             raise ConfigError(name, None, f"stored settings must say it{_newer(new['format'])}")
-    return Config(**{name: new[name] for name in PLAYING_FIELDS})
+    # A network of the user's own is made of random numbers of the run's seed; what is played has seeds of its own.
+    seed = {"seed": new["seed"]} if new["network"] is not None and "seed" in new else {}
+    return Config(**{name: new[name] for name in PLAYING_FIELDS}, **seed)
 
 
 def _hash(values: Mapping[str, Any]) -> str:

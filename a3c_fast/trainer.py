@@ -33,7 +33,8 @@ from a3c_fast.network_factory import register
 from a3c_fast.observing import Policy, observation_buffers
 from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
-from a3c_fast.user_network import UserNetwork, policy_of
+from a3c_fast.threads import in_a_thread
+from a3c_fast.user_network import UserNetwork, check_probe, policy_of
 from a3c_fast.values import real_number, whole_number
 from a3c_fast.versions import versions
 
@@ -91,7 +92,7 @@ class Trainer:
             if env is not None:
                 config = config.replace(env_id=envs.register(env))
             if network is not None:
-                config = config.replace(network=register(network))
+                config = _with_network(config, network)
             self._open(config, clients)
         except BaseException:
             self._release()
@@ -115,7 +116,7 @@ class Trainer:
         first_step = resumed.step if resumed else 0
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if self.config.network is not None:
-            self._network = self._make_network(resumed)
+            self._network = in_a_thread(lambda: self._make_network(resumed), "network")
         if clients is None:
             clients = self._make_clients(first_step)
         self._engine = self._make_engine(list(clients))
@@ -387,6 +388,7 @@ class Trainer:
             parameters=to_named(snapshot["parameters"], specs),
             statistics={name: to_named(flat, specs) for name, flat in snapshot["statistics"].items()},
             constants={} if self._network is None else self._network.stored_constants(),
+            probe={} if self._network is None else self._network.probe(to_named(snapshot["parameters"], specs)),
             normalization=self._normalization(snapshot["normalization"]),
             workers=snapshot["workers"],
             versions=versions(),
@@ -526,22 +528,7 @@ class Trainer:
     def _make_engine(self, clients: list[_core.EnvClient]) -> _core.Engine:
         """The network of an engine may take a minute to begin with: this thread meanwhile handles signals."""
         model = model_config(self.config, self._spec, self._network.core if self._network else None)
-        made: list[_core.Engine] = []
-        failed: list[BaseException] = []
-
-        def make() -> None:
-            try:
-                made.append(_core.Engine(train_config(self.config), model, clients))
-            except BaseException as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=make, name="a3c_fast engine")
-        thread.start()
-        while thread.is_alive():
-            thread.join(_SLICE_SECONDS)
-        if failed:
-            raise failed[0]
-        return made[0]
+        return in_a_thread(lambda: _core.Engine(train_config(self.config), model, clients), "engine")
 
     def _make_network(self, resumed: checkpoints.Checkpoint | None) -> UserNetwork:
         """The user's own, exported, and held to itself on observations of the environments."""
@@ -550,11 +537,13 @@ class Trainer:
             network = UserNetwork(c, self._spec)
             if resumed:
                 network.load_constants(resumed.constants)
+                check_probe(network.module, self._spec, resumed, network.name)
             # A recurrent network goes through an update step by step.
             update = c.envs_per_update * (1 if network.state_size else c.t_max)
-            network.export({c.envs_per_worker, update})
+            batches = {c.envs_per_worker, update}
+            network.export(batches, self._some_observations(max(batches)))
             check_memory(c, self._spec, network.sizes())
-            network.compare(self._some_observations(update))
+            network.compare()
         return network
 
     def _some_observations(self, count: int) -> npt.NDArray[np.uint8]:
@@ -646,6 +635,15 @@ class Trainer:
         assert self._run_directory is not None
         checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
         self._saved = (saved.step, saved.updates, bool(saved.workers))
+
+
+def _with_network(config: Config, network: Any) -> Config:
+    name = register(network)
+    if config.network not in (None, name):
+        raise ConfigError(
+            "network", config.network, f"another one, {name}, is given to the Trainer: leave one of them out"
+        )
+    return config.replace(network=name)
 
 
 class _ClosedError(RuntimeError):

@@ -17,21 +17,23 @@ import torch
 from torch import nn
 
 from a3c_fast import _core
-from a3c_fast.envs.spec import EnvSpec
+from a3c_fast.envs.spec import EnvSpec, ObservationSpec
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.lowering import Constants, Graph, RefusedError, line_of
 from a3c_fast.memory import Sizes
+from a3c_fast.network_checks import check_forward, state_size_of
 from a3c_fast.network_factory import make
 from a3c_fast.observing import FLOATS, observation_buffers
 from a3c_fast.policy import to_flat, to_named
-from a3c_fast.user_policy import Rows, UserPolicy, first_call
+from a3c_fast.user_policy import Rows, UserPolicy
 
 if TYPE_CHECKING:
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
 
 _LINE = 16  # floats in a cache line
-_FEW = 5  # observations for what is checked before it is exported
+_PROBED = 5  # observations of which a checkpoint keeps what the network made
+_PROBE_TOLERANCE = 1e-2
 # How far what the workers run may be from the module, as a share: roundings flip a ReLU here and there.
 _OUTPUT_TOLERANCE, _GRADIENT_TOLERANCE = 1e-3, 1e-2
 
@@ -51,10 +53,10 @@ class UserNetwork:
         self.name = config.network
         self.spec = spec
         self.module = make(self.name, config, spec)
-        self.state_size = int(getattr(self.module, "state_size", 0))
+        self.state_size = state_size_of(self.module)
         self.trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         for name in ("observation_mean", "observation_variance"):
-            if config.normalize_observations and name in self.module.state_dict():
+            if config.normalize_observations and name in dict(self.module.named_buffers()):
                 reason = f"its {name} has the name of what observations are normalized by: call it something else"
                 raise ConfigError("network", self.name, reason)
 
@@ -63,7 +65,7 @@ class UserNetwork:
         trained = {id(parameter) for parameter in self.trained.values()}
         return {
             name: value.detach().clone()
-            for name, value in self.module.state_dict(keep_vars=True).items()
+            for name, value in nn.Module.state_dict(self.module, keep_vars=True).items()
             if isinstance(value, torch.Tensor) and id(value) not in trained
         }
 
@@ -99,45 +101,50 @@ class UserNetwork:
         """Those of a checkpoint. Raises `CheckpointError` where they are another network's."""
         load_constants(self.module, self.constants(), stored)
 
-    def export(self, batches: Iterable[int]) -> None:
-        """Makes `core`, for each of these numbers of observations. Raises `ConfigError`."""
-        with _exporting:
-            self._export_for(sorted(set(batches)))
+    def export(self, batches: Iterable[int], rows: npt.NDArray[np.uint8] | None = None) -> None:
+        """Makes `core`, for each of these numbers of observations. Raises `ConfigError`.
 
-    def _export_for(self, batches: list[int]) -> None:
+        `rows` are observations as the core has them, as many as the largest of `batches`, by which the module is
+        judged: of the environment, or random ones where there are none.
+        """
+        batches = sorted(set(batches))
+        self._inputs = self._random_inputs(batches[-1]) if rows is None else self._inputs_of(rows)
         try:
-            self._check_forward()
-            images = len(self.spec.observation.array_shape) == 3
-            # Convolutions run fastest over channels-last memory; view() after one cannot, and wants the other.
-            for channels_last in (True, False) if images else (False,):
-                try:
-                    self._export(batches, channels_last)
-                    self._compare_with_module(self.example(min(batches)))
-                    return
-                except RefusedError:
-                    if not channels_last:
-                        raise
+            with _exporting:
+                check_forward(self.module, self.spec, self._inputs, batches)
+                images = len(self.spec.observation.array_shape) == 3
+                # Convolutions run fastest over channels-last memory; view() after one cannot, and wants the other.
+                for channels_last in (True, False) if images else (False,):
+                    try:
+                        self._export(batches, channels_last)
+                        self._compare_with_module(batches[0])
+                        return
+                    except RefusedError:
+                        if not channels_last:
+                            raise
         except RefusedError as reason:
             raise ConfigError("network", self.name, str(reason)) from reason
+        except Exception as error:
+            raise ConfigError("network", self.name, f"no graph can be made of it: {line_of(error)}") from error
 
-    def compare(self, rows: npt.NDArray[np.uint8]) -> None:
-        """Holds what the workers run to the module itself, on observations as the core has them, [N, row_bytes], N one
-        of the numbers it was exported for. Raises `ConfigError` where outputs or gradients differ."""
-        spec = self.spec.observation
-        inputs = []
-        if spec.array_shape:
-            inputs.append(torch.from_numpy(np.array(spec.array_of(rows))))
-        if spec.num_features:
-            inputs.append(torch.from_numpy(np.array(spec.numbers_of(rows))))
-        if self.state_size:
-            inputs.append(self.example(len(rows))[-1])
+    def compare(self) -> None:
+        """Holds what the workers run to the module itself, for as many observations as it was exported for. Raises
+        `ConfigError` where outputs or gradients differ."""
         try:
-            self._compare_with_module(tuple(inputs))
+            with _exporting:
+                self._compare_with_module(len(self._inputs[0]))
         except RefusedError as reason:
             raise ConfigError("network", self.name, str(reason)) from reason
 
     def example(self, count: int) -> tuple[torch.Tensor, ...]:
-        """Random inputs of `Rows`, always the same."""
+        """The first of the inputs of `Rows` by which it is judged."""
+        return tuple(x[:count].clone() for x in self._inputs)
+
+    def _inputs_of(self, rows: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, ...]:
+        return inputs_of(self.spec.observation, rows, self._random_inputs(len(rows))[-1] if self.state_size else None)
+
+    def _random_inputs(self, count: int) -> tuple[torch.Tensor, ...]:
+        """Always the same."""
         spec, generator = self.spec.observation, torch.Generator("cpu").manual_seed(count)
         inputs = []
         if spec.array_shape:
@@ -161,27 +168,11 @@ class UserNetwork:
                 chosen.copy_(nn.functional.one_hot(chosen.argmax(-1), part.values))
         return numbers
 
-    def _check_forward(self) -> None:
-        """Raises `RefusedError` for a forward() that is no function of each observation by itself."""
-        try:
-            module = copy.deepcopy(self.module)
-        except Exception as error:
-            raise RefusedError(f"it cannot be copied: {line_of(error)}") from error
-        inputs = self.example(_FEW)
-        buffers = {name: value.clone() for name, value in module.named_buffers()}
-        found = first_call(module, self.spec, inputs)
-        for name, value in module.named_buffers():
-            if name in buffers and not torch.equal(value, buffers[name]):
-                raise RefusedError(f"its forward() changes its buffer {name}: workers share parameters alone")
-        again = first_call(module, self.spec, inputs)
-        if not all(torch.equal(a, b) for a, b in zip(found, again, strict=True)):
-            raise RefusedError(
-                "its forward() gives something else the second time: it must depend on the observations alone, and "
-                "what is remembered must go through its state"
-            )
-        fewer = first_call(module, self.spec, tuple(x[:2] for x in inputs))
-        if not all(torch.allclose(a[:2], b, atol=1e-4, rtol=1e-3) for a, b in zip(found, fewer, strict=True)):
-            raise RefusedError("what its forward() makes of an observation depends on those beside it")
+    def probe(self, parameters: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """What the module makes of a few observations with these parameters: a checkpoint keeps it, so that who loads
+        it knows whether the network is the same. Rows [n, row_bytes]; outputs and value [n, num_outputs + 1]."""
+        rows = self._rows_of(tuple(x[:_PROBED] for x in self._inputs))
+        return {"observations": rows, "outputs": outputs_of(self.module, self.spec, parameters, rows)}
 
     def _in_memory_order(self, channels_last: bool) -> nn.Module:
         module = copy.deepcopy(self.module)
@@ -227,9 +218,9 @@ class UserNetwork:
             return inputs
         return (inputs[0].contiguous(memory_format=torch.channels_last), *inputs[1:])
 
-    def _compare_with_module(self, inputs: tuple[torch.Tensor, ...]) -> None:
+    def _compare_with_module(self, count: int) -> None:
         """Outputs, the next state, and the gradients of a random combination of outputs and values."""
-        count = len(inputs[0])
+        inputs = self.example(count)
         network = self._core_network(count)
         module = self._in_memory_order(self.channels_last)
         rows = Rows(module, self.spec)
@@ -264,7 +255,7 @@ class UserNetwork:
             if _difference(named[name], wanted, least) > _GRADIENT_TOLERANCE:
                 raise RefusedError(
                     f"its exported graph has another gradient at {name} than the module itself: torch.export keeps no "
-                    "backward() of a torch.autograd.Function; write it with torch's own functions"
+                    "hooks and nothing that changes gradients on their way; write it with torch's own functions"
                 )
 
     def _core_network(self, num_envs: int) -> Any:
@@ -312,23 +303,65 @@ def load_constants(
         raise CheckpointError("the checkpoint is of another network: its frozen parameters and buffers are others")
     with _core.NewThreadTorch(), torch.no_grad():
         tensors = {name: torch.from_numpy(np.array(stored[name])).to(constants[name].dtype) for name in stored}
-        module.load_state_dict(tensors, strict=False)
+        nn.Module.load_state_dict(module, tensors, strict=False)
 
 
 def policy_of(
     module: nn.Module, spec: EnvSpec, state: Mapping[str, torch.Tensor], *, normalize_observations: bool
 ) -> UserPolicy:
     """A copy of the module with these parameters, and the moments of observations where it is given normalized ones."""
-    policy = UserPolicy(
-        copy.deepcopy(module), spec.observation, spec.action, normalize_observations=normalize_observations
-    )
-    buffers = {name: value for name, value in state.items() if name in dict(policy.named_buffers(recurse=False))}
     with _core.NewThreadTorch():
-        policy.load_state_dict(buffers, strict=False)
-        policy.network.load_state_dict(
-            {name: value for name, value in state.items() if name not in buffers}, strict=False
+        policy = UserPolicy(
+            copy.deepcopy(module), spec.observation, spec.action, normalize_observations=normalize_observations
         )
+        own = dict(policy.named_buffers(recurse=False))
+        nn.Module.load_state_dict(policy, {name: state[name] for name in own}, strict=False)
+        others = {name: value for name, value in state.items() if name not in own}
+        nn.Module.load_state_dict(policy.network, others, strict=False)
     return policy
+
+
+def inputs_of(
+    spec: ObservationSpec, rows: npt.NDArray[np.uint8], state: torch.Tensor | None
+) -> tuple[torch.Tensor, ...]:
+    """What `Rows` takes, of observations as the core has them, [N, row_bytes]."""
+    inputs = []
+    if spec.array_shape:
+        inputs.append(torch.from_numpy(np.array(spec.array_of(rows))))
+    if spec.num_features:
+        inputs.append(torch.from_numpy(np.array(spec.numbers_of(rows))))
+    return (*inputs, state) if state is not None else tuple(inputs)
+
+
+def outputs_of(
+    module: nn.Module, spec: EnvSpec, parameters: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    """Outputs and values [N, num_outputs + 1] of a copy of the module with these parameters."""
+    with _core.NewThreadTorch(), torch.no_grad():
+        module = copy.deepcopy(module)
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in parameters.items()}
+        nn.Module.load_state_dict(module, tensors, strict=False)
+        size = state_size_of(module)
+        inputs = inputs_of(spec.observation, rows, torch.zeros(len(rows), size, **FLOATS) if size else None)
+        outputs, values = Rows(module, spec)(*inputs)[:2]
+        found: npt.NDArray[np.float32] = torch.cat((outputs, values[:, None]), 1).numpy()
+        return found
+
+
+def check_probe(module: nn.Module, spec: EnvSpec, stored: Checkpoint, name: str) -> None:
+    """Raises `CheckpointError` where the module, with a checkpoint's parameters, is not what it was."""
+    if not stored.probe:
+        return
+    try:
+        found = outputs_of(module, spec, stored.parameters, stored.probe["observations"])
+        same = _difference(np.nan_to_num(found), np.nan_to_num(stored.probe["outputs"])) <= _PROBE_TOLERANCE
+    except (Exception, SystemExit) as error:
+        raise CheckpointError(f"the checkpoint is of another network than {name} is now: {line_of(error)}") from error
+    if not same:
+        raise CheckpointError(
+            f"the checkpoint is of another network than {name} is now: with its parameters and buffers the outputs are "
+            "others, so its forward() has changed, or what it holds beside them, which is not stored"
+        )
 
 
 def stored_policy(checkpoint: Checkpoint, config: Config, spec: EnvSpec) -> UserPolicy:
@@ -338,6 +371,7 @@ def stored_policy(checkpoint: Checkpoint, config: Config, spec: EnvSpec) -> User
     found = {name: value.shape for name, value in checkpoint.parameters.items()}
     if found != {name: tuple(parameter.shape) for name, parameter in network.trained.items()}:
         raise CheckpointError(f"the checkpoint is of another network than {config.network} makes for {config.env_id}")
+    check_probe(network.module, spec, checkpoint, str(config.network))
     state = dict(checkpoint.parameters)
     normalizes = config.normalize_observations and "observation_count" in checkpoint.normalization
     if normalizes:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec
-from a3c_fast.lowering import RefusedError, line_of
+from a3c_fast.lowering import RefusedError
 from a3c_fast.observing import Policy
 
 if TYPE_CHECKING:
@@ -176,14 +176,3 @@ def _described(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {', '.join(_described(element) for element in value) or 'nothing'}"
     return f"a {type(value).__name__}"
-
-
-def first_call(network: nn.Module, spec: EnvSpec, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """`Rows` of it, with whatever it raises as a `RefusedError`."""
-    try:
-        with torch.no_grad():
-            return tuple(Rows(network, spec)(*inputs))
-    except RefusedError:
-        raise
-    except Exception as error:
-        raise RefusedError(f"its forward() of {len(inputs[0])} observations failed: {line_of(error)}") from error

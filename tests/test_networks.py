@@ -282,9 +282,9 @@ def test_the_command_imports_it_from_where_it_is(tmp_path: Path) -> None:
         ("no_such_module:Net", "it cannot be imported: ModuleNotFoundError"),
         ("user_networks:Nothing", "it cannot be imported: AttributeError"),
         ("user_networks:not_callable", "it must be a class or a callable, and it is a int"),
-        ("__main__:Net", "give it again, as Trainer(config, network=...)"),
-        ("a:b.<locals>.Net", "give it again, as Trainer(config, network=...)"),
-        ("user_networks:Plain()", "give it again, as Trainer(config, network=...)"),
+        ("__main__:Net", "in a program give it again, Trainer(config, network=...)"),
+        ("a:b.<locals>.Net", "in a program give it again, Trainer(config, network=...)"),
+        ("user_networks:Plain()", "in a program give it again, Trainer(config, network=...)"),
     ],
 )
 def test_names_that_lead_nowhere(name: str, reason: str) -> None:
@@ -429,6 +429,73 @@ class Other(Frozen):
         self.register_buffer("more", torch.zeros(1))
 
 
+class RandomFeatures(user_networks.Mlp):
+    """With random numbers that are neither parameters nor in its state_dict()."""
+
+    numpy = False
+
+    def __init__(self, observation_space: Any, action_space: Any) -> None:
+        super().__init__(observation_space, action_space)
+        self.register_buffer("shift", torch.randn(4), persistent=False)
+        self.features = torch.from_numpy(np.random.randn(4)).float() if self.numpy else torch.randn(4)
+
+    def forward(self, observations: Any) -> Any:
+        return super().forward(torch.cos(observations * self.features + self.shift))
+
+
+def test_a_policy_is_made_with_the_seed_of_its_run(tmp_path: Path) -> None:
+    config = Config("CartPole-v1", num_workers=1, total_steps=500, run_dir=tmp_path / "run", seed=3)
+    observations = torch.randn(5, 4)
+    with Trainer(config, network=RandomFeatures) as trainer:
+        trainer.run()
+        expected = trainer.policy()(observations)[0]
+    policy, settings = load_policy(checkpoint.load_newest(tmp_path / "run/checkpoints"))
+    assert torch.equal(policy(observations)[0], expected)
+    assert settings.seed == 3
+
+
+def test_a_network_that_is_another_one_when_it_is_made_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RandomFeatures, "numpy", True)
+    config = Config("CartPole-v1", num_workers=1, total_steps=500, run_dir=tmp_path / "run")
+    with Trainer(config, network=RandomFeatures) as trainer:
+        trainer.run()
+    with pytest.raises(CheckpointError, match="with its parameters and buffers the outputs are others"):
+        load_policy(checkpoint.load_newest(tmp_path / "run/checkpoints"))
+    with pytest.raises(CheckpointError, match="with its parameters and buffers the outputs are others"):
+        Trainer(config.replace(resume=True, total_steps=1000), network=RandomFeatures)
+
+
+def test_of_two_networks_one_is_refused() -> None:
+    config = Config("CartPole-v1", network="user_networks:Plain")
+    with pytest.raises(ConfigError, match="another one, user_networks:Mlp, is given to the Trainer"):
+        Trainer(config, network=user_networks.Mlp)
+
+
+def test_the_child_of_a_fork_trains_a_network_of_its_own() -> None:
+    """torch's pool of threads does not cross: what is checked and exported is not done in the caller's thread."""
+    script = """
+import os
+from a3c_fast import Config, Trainer
+from bench.networks import Paper
+
+def train():
+    config = Config("Pong-v5", num_workers=1, envs_per_worker=16, total_steps=320)
+    with Trainer(config, network=Paper) as trainer:
+        trainer.run()
+
+train()
+child = os.fork()
+if child == 0:
+    train()
+    os._exit(17)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
+"""
+    done = run("-c", script, cwd=HERE.parent)
+    assert done.status == 0, done.stderr
+
+
 def test_one_that_cannot_be_imported_is_given_again(tmp_path: Path) -> None:
     config = Config("CartPole-v1", num_workers=1, total_steps=1000, run_dir=tmp_path / "run")
     local = type("Local", (user_networks.Mlp,), {"__qualname__": "here.<locals>.Local"})
@@ -436,7 +503,7 @@ def test_one_that_cannot_be_imported_is_given_again(tmp_path: Path) -> None:
         trainer.run()
     stored = checkpoint.load_newest(tmp_path / "run/checkpoints")
     network_factory._registered.clear()  # as in another process
-    with pytest.raises(ConfigError, match="it cannot be imported: give it again"):
+    with pytest.raises(ConfigError, match="it cannot be imported: in a program give it again"):
         load_policy(stored)
     policy, _ = load_policy(stored, network=local)
     assert isinstance(policy.network, local)
@@ -520,11 +587,11 @@ def actions_of(kind: str) -> ActionSpec:
 def test_networks_worth_having_take_every_kind_of_action(name: str, parts: tuple[Part, ...], kind: str) -> None:
     spec = EnvSpec(ObservationSpec(parts), actions_of(kind))
     network = UserNetwork(Config("CartPole-v1", network=f"a3c_fast.networks:{name}"), spec)
-    network.export({2, 6})
     rows = np.random.default_rng(1).integers(0, 255, (6, spec.observation.row_bytes), dtype=np.uint8)
     if spec.observation.num_features:
         spec.observation.numbers_of(rows)[:] = np.random.default_rng(1).normal(size=(6, spec.observation.num_features))
-    network.compare(rows)  # outputs and gradients
+    network.export({2, 6}, rows)
+    network.compare()  # outputs and gradients
     outputs = in_the_core(network, rows).act(rows, np.ones(6, np.uint8))[0]
     if kind == "box":
         np.testing.assert_array_equal(outputs[:, 2:], np.float32(-0.5))

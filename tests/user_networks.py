@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
 
 import torch
@@ -441,6 +442,14 @@ class ForwardHook(Net):
         self.body.register_forward_hook(lambda module, given, found: 2 * found)
 
 
+@working
+class WritesWhereAMaskSays(Net):
+    def forward(self, observations: Any) -> Any:
+        x = self.body(observations)
+        x[observations[:, 0] > 0] = 0
+        return self.heads(x)
+
+
 # Those that are refused ----------------------------------------------------------------------------------------------
 
 
@@ -460,10 +469,10 @@ class Dropout(Net):
 class Branch(Net):
     def forward(self, observations: Any) -> Any:
         x = self.body(observations)
-        return self.heads(2 * x if x.sum() > 0 else x)
+        return self.heads(2 * x if self.value.bias.sum() > 0 else x)
 
 
-@refused_for("depends on those beside it")
+@refused_for("takes a number out of a tensor")
 class NumberOutOfATensor(Net):
     def forward(self, observations: Any) -> Any:
         return self.heads(self.body(observations) * observations.max().item())
@@ -475,7 +484,7 @@ class NumberOutOfAParameter(Net):
         return self.heads(self.body(observations) * self.value.bias.detach().sum().item())
 
 
-@refused_for("torch.export cannot make a graph of it: RuntimeError: .numpy()")
+@refused_for("its forward() of 5 observations failed: RuntimeError: Can't call numpy() on Tensor that requires grad")
 class ThroughNumPy(Net):
     def forward(self, observations: Any) -> Any:
         return self.heads(torch.from_numpy(self.body(observations).numpy()))
@@ -498,7 +507,7 @@ class Sign(torch.autograd.Function):
         return gradient * 0.5
 
 
-@refused_for("torch.export keeps no backward() of a torch.autograd.Function")
+@refused_for("uses the torch.autograd.Function Sign, and torch.export keeps no backward() of one")
 class StraightThrough(Net):
     def forward(self, observations: Any) -> Any:
         return self.heads(Sign.apply(self.body(observations)))
@@ -601,7 +610,7 @@ class MeanOverTheBatch(Net):
         return self.heads(x - x.mean(0))
 
 
-@refused_for("changes the observations in place")
+@refused_for("changes what it is given in place: work on a copy")
 class ScalesObservationsInPlace(Net):
     def forward(self, observations: Any) -> Any:
         # Twice the same: the check that calls it twice does not see it.
@@ -635,6 +644,120 @@ class TakesSomethingElse(Net):
         super().__init__(width)
 
 
+@refused_for("its forward() changes its attribute calls, which no worker would see")
+class CountsItsCalls(Net):
+    calls = 0
+
+    def forward(self, observations: Any) -> Any:
+        self.calls += 1
+        x = self.body(observations)
+        return self.heads(x if self.calls < 200 else x * 0)
+
+
+@refused_for("its forward() changes its attribute seen")
+class KeepsAList(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+
+    def forward(self, observations: Any) -> Any:
+        self.seen.append(len(observations))
+        return super().forward(observations)
+
+
+@refused_for("its forward() changes whether its parameter body.weight is trained")
+class FreezesItself(Net):
+    def forward(self, observations: Any) -> Any:
+        self.body.requires_grad_(False)
+        return super().forward(observations)
+
+
+@refused_for("gives something else where autograd records it")
+class AsksForAutograd(Net):
+    def forward(self, observations: Any) -> Any:
+        x = self.body(observations)
+        return self.heads(x if torch.is_grad_enabled() else x * 0 + 7)
+
+
+@refused_for("its a and c are views of the same memory: use one parameter for both")
+class ViewsOfOneMemory(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        both = torch.randn(NUMBERS, NUMBERS)
+        self.a, self.c = nn.Parameter(both), nn.Parameter(both.t())
+
+    def forward(self, observations: Any) -> Any:
+        return super().forward(observations @ self.a @ self.c)
+
+
+@refused_for("its outputs are not finite for observations of the environment")
+class NotANumber(Net):
+    def forward(self, observations: Any) -> Any:
+        return super().forward(observations.sqrt())
+
+
+@refused_for("its buffer eye is torch.float32, torch.sparse_coo on cpu: no worker has it")
+class SparseBuffer(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("eye", torch.eye(NUMBERS).to_sparse())
+
+
+@refused_for("of torch.qint8, which no worker can")
+class Quantized(Net):
+    def forward(self, observations: Any) -> Any:
+        x = torch.quantize_per_tensor(observations, 0.1, 0, torch.qint8).dequantize()
+        return super().forward(x)
+
+
+@refused_for("uses the torch.autograd.Function Checkpoint")
+class ReentrantCheckpointing(Net):
+    def forward(self, observations: Any) -> Any:
+        x = observations + 0 * self.value.bias
+        return self.heads(torch.utils.checkpoint.checkpoint(self.body, x, use_reentrant=True))
+
+
+@refused_for("depends on those beside it: 2 give something else than the same among 6")
+class OtherForManyThanForFew(Net):
+    def forward(self, observations: Any) -> Any:
+        x = self.body(observations)
+        return self.heads(x if len(x) != 6 else x * 0)
+
+
+@refused_for("its forward() makes its parameter late: call it once with observations")
+class MakesAParameter(Net):
+    def forward(self, observations: Any) -> Any:
+        if not hasattr(self, "late"):
+            self.late = nn.Parameter(torch.ones(NUMBERS))
+        return super().forward(observations * self.late)
+
+
+@refused_for("makes tensors whose size depends on the numbers in one: use torch.where")
+class AsManyAsThereAre(Net):
+    def forward(self, observations: Any) -> Any:
+        chosen = self.body.bias[self.body.bias > 0]
+        return self.heads(self.body(observations) + 0 * chosen.sum())
+
+
+@refused_for("its forward() uses .data, which no graph can follow: use detach()")
+class UsesData(Net):
+    def forward(self, observations: Any) -> Any:
+        return self.heads(torch.tanh(self.body(observations) * self.value.bias.data))
+
+
+@refused_for("its forward() of 5 observations failed: SystemExit: 3")
+class Leaves(Net):
+    def forward(self, observations: Any) -> Any:
+        raise SystemExit(3)
+
+
+@refused_for("it cannot be copied: TypeError: cannot pickle '_thread.lock' object")
+class HoldsALock(Net):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
 @refused_for("its parameter body.weight has a hook on its gradient, which no worker would call")
 class HookOnAParameter(Net):
     def __init__(self) -> None:
@@ -659,7 +782,7 @@ def nothing() -> Any:
     return 3
 
 
-@refused_for("its state_size is 2.5, and must be a number from 0 to")
+@refused_for("its state_size is 2.5, and must be a whole number from 0 to")
 class HalfAState(Net):
     state_size = 2.5
 
