@@ -24,7 +24,7 @@ import numpy as np
 from a3c_fast import _core, envs
 from a3c_fast.cli import parse
 from a3c_fast.config import Config
-from a3c_fast.envs import child
+from a3c_fast.envs.child.environments import maker
 from a3c_fast.machine import cores
 from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
@@ -56,7 +56,7 @@ class Make:
         self.env_id = env_id
 
     def __call__(self) -> gymnasium.Env[Any, Any]:
-        env: gymnasium.Env[Any, Any] = child.maker(self.env_id, b"")()
+        env: gymnasium.Env[Any, Any] = maker(self.env_id, b"")()
         return env
 
 

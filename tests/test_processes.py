@@ -45,7 +45,11 @@ def children() -> set[int]:
             words = (path.parent / "cmdline").read_text().split("\0")
         except OSError:
             continue
-        if int(fields[1]) == os.getpid() and fields[0] != "Z" and any(w.endswith("envs/child.py") for w in words):
+        if (
+            int(fields[1]) == os.getpid()
+            and fields[0] != "Z"
+            and any(w.endswith("envs/child/__main__.py") for w in words)
+        ):
             found.add(int(path.parent.name))
     return found
 
@@ -359,7 +363,7 @@ def test_a_process_that_cannot_begin_leaves_nothing_open(monkeypatch: pytest.Mon
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with pytest.raises(FileNotFoundError):
-        processes.EnvProcess("user_envs:Point", [1])
+        processes.EnvProcess("user_envs:Point", b"", [1])
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 

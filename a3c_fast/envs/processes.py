@@ -9,16 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
-import os
-import select
-import socket
-import subprocess
-import sys
+import resource
 import threading
-import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a3c_fast.envs import parts
+from a3c_fast.envs.env_process import EnvProcess
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec, Part, placed
 from a3c_fast.errors import ConfigError
+from a3c_fast.machine import cores
 
 if TYPE_CHECKING:
     from a3c_fast._core import EnvClient
 
-_CHILD = Path(__file__).with_name("child.py")
-_MESSAGE_BYTES = 16384
-_BEGIN_SECONDS = 120.0  # for a process to import what it needs and make its environments
+_SPARE_DESCRIPTORS = 64  # for everything else that a run opens
 
 _registered: dict[str, bytes] = {}  # pickled callables by their names; written under _lock
 _lock = threading.Lock()
@@ -91,16 +84,45 @@ def max_episode_steps(env_id: str) -> int:
     return _facts(env_id, _registered.get(env_id, b""))[1]
 
 
-def make_clients(env_id: str, spec: EnvSpec, seeds: Sequence[Sequence[int]], limit_seconds: float) -> list[EnvClient]:
-    """The environments of several workers, each in a process of its own, as the core steps them."""
+def make_clients(
+    env_id: str, spec: EnvSpec, seeds: Sequence[Sequence[int]], limit_seconds: float, render_mode: str = ""
+) -> list[EnvClient]:
+    """The environments of several workers, each in a process of its own, as the core steps them.
+
+    As many processes begin at a time as the machine has use for: each is waited for with a limit.
+    """
+    _check_descriptors(len(seeds))
+    blob = _registered.get(env_id, b"")
     processes: list[EnvProcess] = []
     try:
-        processes.extend(EnvProcess(env_id, of_worker) for of_worker in seeds)
+        for i, of_worker in enumerate(seeds):
+            if i >= (at_once := 2 * cores()):
+                processes[i - at_once].facts()
+            processes.append(EnvProcess(env_id, blob, of_worker, render_mode))
+        for process in processes:
+            facts = process.facts()
+            if EnvSpec(_observation(env_id, facts), _action(env_id, facts)) != spec:
+                raise ConfigError("env_id", env_id, "its spaces change from one process to the next")
         return [process.client(spec, limit_seconds) for process in processes]
     except BaseException:
         for process in processes:
             process.close()
         raise
+
+
+def _check_descriptors(num_processes: int) -> None:
+    """Raises `ConfigError` where the program may not open as many files as the processes need."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = EnvProcess.DESCRIPTORS * num_processes
+    with contextlib.suppress(OSError):  # no /proc: what cannot be opened will be told then
+        opened = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        if opened + needed + _SPARE_DESCRIPTORS > most:
+            raise ConfigError(
+                "num_workers",
+                num_processes,
+                f"their processes need {needed:,} open files beside {opened:,} that there are, and the limit is "
+                f"{most:,} (ulimit -n)",
+            )
 
 
 @functools.lru_cache(maxsize=256)
@@ -113,154 +135,13 @@ def _facts(env_id: str, blob: bytes) -> tuple[EnvSpec, int, int]:
             env_id,
             "it must be module:name; what a program makes of its own is given as Trainer(config, env=...)",
         )
-    process = EnvProcess(env_id, [])
+    process = EnvProcess(env_id, blob, [])
     try:
         facts = process.facts()
     finally:
         process.close()
     spec = EnvSpec(_observation(env_id, facts), _action(env_id, facts))
     return spec, int(facts["max_episode_steps"]), int(facts["num_envs"])
-
-
-class EnvProcess:
-    """A child process with the environments of one worker, one for each seed. Ends with this object and this process.
-
-    Without seeds it has as many as are made at a time.
-    """
-
-    def __init__(self, env_id: str, seeds: Sequence[int]) -> None:
-        self._env_id = env_id
-        self._num_envs = len(seeds)
-        self._facts: dict[str, Any] | None = None
-        self._buffer = b""
-        blob = _registered.get(env_id, b"")
-        ours, theirs = socket.socketpair()
-        lifeline, alive = os.pipe()
-        self._socket = ours
-        self._memory = os.memfd_create("a3c_fast_environments", os.MFD_CLOEXEC)
-        self._go, self._done = (os.eventfd(0, os.EFD_CLOEXEC) for _ in range(2))
-        passed = (theirs.fileno(), self._memory, self._go, self._done, lifeline)
-        try:
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", str(_CHILD), *map(str, passed)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=passed,
-                env={"OMP_NUM_THREADS": "1", **os.environ},
-            )
-        except BaseException:
-            ours.close()
-            for descriptor in (self._memory, self._go, self._done, alive):
-                os.close(descriptor)
-            raise
-        finally:
-            theirs.close()
-            os.close(lifeline)
-        self._pidfd = os.pidfd_open(self._child.pid)
-        # Not a method of this object, which would then live for ever.
-        descriptors = (self._memory, self._go, self._done, self._pidfd, alive)
-        self.close = weakref.finalize(self, _end, os.getpid(), self._child, ours, descriptors)
-        job = {
-            "path": [path or str(Path.cwd()) for path in sys.path],
-            "name": env_id,
-            "num_envs": self._num_envs,
-            "seeds": [int(seed) for seed in seeds],
-            "bytes": len(blob),
-        }
-        self._say(job, blob)
-
-    def facts(self) -> dict[str, Any]:
-        """What its environments show and take. Raises `ConfigError` when they cannot be made."""
-        if self._facts is None:
-            self._facts = self._hear()
-        return self._facts
-
-    def client(self, spec: EnvSpec, limit_seconds: float) -> EnvClient:
-        """Its environments as the core steps them, which the child now resets."""
-        from a3c_fast._core import EnvClient
-
-        facts = self.facts()
-        if EnvSpec(_observation(self._env_id, facts), _action(self._env_id, facts)) != spec:
-            raise ConfigError("env_id", self._env_id, "its spaces change from one process to the next")
-        layout = _layout(spec, self._num_envs, has_finals=facts["steps_at_once"])
-        os.ftruncate(self._memory, layout["size"])
-        observation = spec.observation
-        paths = {leaf["name"]: path for leaf, path in zip(facts["observation"], facts["paths"], strict=True)}
-        plan = {
-            "parts": [vars(part) | {"path": paths[part.name]} for part in observation.parts],
-            "array_shape": list(observation.array_shape),
-            "array_type": observation.array_type,
-            "features_offset": observation.features_offset,
-            "row_bytes": observation.row_bytes,
-            "mask_width": sum(spec.action.choices) if spec.action.masked else 0,
-            "layout": layout,
-        }
-        self._say(plan)
-        return EnvClient.process(
-            owner=self,
-            spec=spec.core(self._num_envs),
-            layout=layout,
-            memory=self._memory,
-            go=self._go,
-            done=self._done,
-            pidfd=self._pidfd,
-            limit_seconds=limit_seconds,
-        )
-
-    def _say(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died, and what it said tells why
-            self._socket.sendall(json.dumps(message).encode() + b"\n" + blob)
-
-    def _hear(self) -> dict[str, Any]:
-        deadline = time.monotonic() + _BEGIN_SECONDS
-        while not self._buffer.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            if not select.select([self._socket], [], [], max(0.0, left))[0]:
-                raise self._refused(f"its process has not made it within {_BEGIN_SECONDS:g} seconds")
-            try:
-                received = self._socket.recv(1 << 16)
-            except ConnectionResetError:
-                received = b""
-            if not received:
-                raise self._refused(f"its process ended with status {self._child.wait()} before it was made")
-            self._buffer += received
-        message: dict[str, Any] = json.loads(self._buffer)
-        self._buffer = b""
-        if "error" in message:
-            raise self._refused(message["error"])
-        return message
-
-    def _refused(self, reason: str) -> ConfigError:
-        return ConfigError("env_id", self._env_id, reason)
-
-
-def _end(owner: int, child: subprocess.Popen[bytes], talk: socket.socket, descriptors: Sequence[int]) -> None:
-    """Ends a child process, and lets go of what was shared with it. In a fork it is the parent's and stays."""
-    talk.close()
-    for descriptor in descriptors:
-        os.close(descriptor)
-    if owner == os.getpid():
-        child.kill()
-        child.wait()
-
-
-def _layout(spec: EnvSpec, num_envs: int, *, has_finals: bool) -> dict[str, int]:
-    """Where the arrays of a step lie in shared memory: ProcessLayout in cpp/env/process/process_client.h."""
-    sizes = {
-        "observations": num_envs * spec.observation.row_bytes,
-        "rewards": 4 * num_envs,
-        "flags": num_envs,
-        "masks": num_envs * sum(spec.action.choices) if spec.action.masked else 0,
-        "finals": num_envs * spec.observation.row_bytes if has_finals else 0,
-        "actions": 8 * num_envs * spec.action.size,
-        "message": _MESSAGE_BYTES,
-    }
-    layout, at = {}, 0
-    for name, size in sizes.items():
-        layout[name] = at
-        at = (at + size + 63) // 64 * 64
-    if not has_finals:
-        layout["finals"] = 0
-    return {**layout, "message_bytes": _MESSAGE_BYTES, "size": at}
 
 
 def _observation(env_id: str, facts: Mapping[str, Any]) -> ObservationSpec:

@@ -104,15 +104,15 @@ void nothing_else(std::byte* memory) {
 TEST(steps_are_handed_over) {
   const ProcessLayout layout = layout_of(false);
   const Child child([&](std::byte* memory, int step) {
-    const double* actions = in<double>(memory, layout.actions);
+    const int64_t* actions = in<int64_t>(memory, layout.actions);
     float* observations = in<float>(memory, layout.observations);
-    float* rewards = in<float>(memory, layout.rewards);
+    double* rewards = in<double>(memory, layout.rewards);
     uint8_t* flags = in<uint8_t>(memory, layout.flags);
     for (int i = 0; i < kNumEnvs; ++i) {
       observations[3 * i] = static_cast<float>(step);
       observations[3 * i + 1] = static_cast<float>(actions[2 * i]);
       observations[3 * i + 2] = static_cast<float>(actions[2 * i + 1]);
-      rewards[i] = static_cast<float>(10 * i + step);
+      rewards[i] = 10 * i + step;
       flags[i] = step == 0 ? kResetStep | kStarts : 0;
     }
     if (step == 2) flags[0] = kTerminated, flags[1] = kTruncated;

@@ -60,7 +60,9 @@ const StepBatch& ProcessClient::recv(void* observations) {
   const int num_envs = specs_.env.num_envs;
   std::memcpy(observations, at<void>(specs_.layout.observations),
               static_cast<size_t>(num_envs * specs_.env.observation.bytes()));
-  std::copy_n(at<float>(specs_.layout.rewards), num_envs, reward_.data());
+  const double* rewards = at<double>(specs_.layout.rewards);
+  std::transform(rewards, rewards + num_envs, reward_.begin(),
+                 [](double reward) { return static_cast<float>(reward); });
   std::copy_n(at<uint8_t>(specs_.layout.masks), mask_bytes_, masks_.data());
   const uint8_t* flags = at<uint8_t>(specs_.layout.flags);
   bool cut = false;
@@ -80,7 +82,8 @@ const StepBatch& ProcessClient::recv(void* observations) {
 
 void ProcessClient::send(const float* actions) {
   const ActionSpec& spec = specs_.env.action;
-  auto* to = at<double>(specs_.layout.actions);
+  auto* choices = at<int64_t>(specs_.layout.actions);
+  auto* numbers = at<double>(specs_.layout.actions);
   for (int i = 0; i < specs_.env.num_envs; ++i, actions += spec.size()) {
     try {
       check_action(spec, actions);
@@ -88,7 +91,12 @@ void ProcessClient::send(const float* actions) {
     } catch (const std::out_of_range& error) {
       throw std::out_of_range("environment " + std::to_string(i) + ": " + error.what());
     }
-    for (int j = 0; j < spec.size(); ++j) *to++ = to_environment(spec, j, actions[j]);
+    for (int j = 0; j < spec.size(); ++j) {
+      if (spec.continuous())
+        *numbers++ = to_environment(spec, j, actions[j]);
+      else
+        *choices++ = static_cast<int64_t>(actions[j]);
+    }
   }
   const uint64_t one = 1;
   while (write(specs_.go, &one, sizeof one) != sizeof one)

@@ -1,4 +1,4 @@
-// A user's environments in a child process, a3c_fast/envs/child.py: stepped through shared memory, without the GIL.
+// A user's environments in a child process, a3c_fast/envs/child: stepped through shared memory, without the GIL.
 //
 // The child holds the K environments of a worker and steps all of them for each send(). Both sides map the same memory,
 // which holds one step; two eventfds hand it over: `go` to the child, `done` back. While one side has it the other does
@@ -18,11 +18,11 @@ namespace a3c {
 // Where the arrays of a step lie in the shared memory, in bytes from its beginning. The child knows them too.
 struct ProcessLayout {
   int64_t observations = 0;  // K rows of ObservationSpec::bytes()
-  int64_t rewards = 0;       // K float32
+  int64_t rewards = 0;       // K float64
   int64_t flags = 0;         // K bytes of ProcessFlag
   int64_t masks = 0;         // K rows of a byte for each choice, where ActionSpec::masked
   int64_t finals = 0;        // K rows of ObservationSpec::bytes() that episodes were truncated at; 0: there are none
-  int64_t actions = 0;       // K rows of float64 components, in the environment's own units; choices from 0 on
+  int64_t actions = 0;       // K rows: int64 choices from 0 on, or float64 components in the environment's own units
   int64_t message = 0;       // uint32 size and then text: what went wrong, where size is not 0
   int64_t message_bytes = 0;
   int64_t size = 0;
