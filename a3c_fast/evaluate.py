@@ -36,6 +36,7 @@ _PROGRAM = "python -m a3c_fast.evaluate"
 _MOST_ENVS = 32
 _ENDLESS = 10**6  # a limit of episodes from here on is none
 _LONGEST_EPISODE = 10_000  # where there is none
+_LARGE = 200  # pixels of a picture's longer side, from which on people see it well
 _STREAM = 2**32  # of seeds: no training run, whose streams are step counts, gets the same
 
 
@@ -59,9 +60,9 @@ def evaluate(
     episode at most `max_episode_steps` agent steps are counted, by default as many as the environment has, and 10,000
     where it has no limit; the next one then begins where it was cut. `frames`, when given, receives the newest image
     of the first environment at each step of its first episode, uint8 [height, width] or, in colours, [height, width,
-    3]; `ConfigError` where the observations are no pictures. The score also comes
-    human-normalized, as a fraction, where the literature has a human one. Raises `ValueError` for a policy of other
-    observations or actions.
+    3], or what the `render()` of a user's environment draws where the observations are no pictures; `ConfigError`
+    where there is neither. The score also comes human-normalized, as a fraction, where the literature has a human one.
+    Raises `ValueError` for a policy of other observations or actions.
     """
     import dataclasses
     import math
@@ -93,17 +94,24 @@ def evaluate(
             f"{spec.observation} and {spec.action}"
         )
     at_once = envs.envs_at_once(config.env_id)
-    if frames is not None and not _has_pictures(config):
-        raise ConfigError("frames", frames, f"{config.env_id} shows no pictures")
+    draws = frames is not None and not _has_pictures(config)
+    if draws and not _pace(config):
+        raise ConfigError("frames", frames, _no_pictures(config))
     num_envs = at_once or min(episodes, _MOST_ENVS)
     seeds = envs.env_seeds(seed, _STREAM, num_envs)
     quota = [len(range(i, episodes, num_envs)) for i in range(num_envs)]
     # Two pools in turn: the emulators of one run while the network looks at the images of the other.
-    halves = []
+    halves: list[_Half] = []
     middle = 0 if at_once else num_envs // 2
     for part in (slice(0, middle), slice(middle, num_envs)):
         if seeds[part]:
-            client = envs.make_client(config, seeds[part], training=False, num_threads=max(1, num_threads // 2))
+            client = envs.make_client(
+                config,
+                seeds[part],
+                training=False,
+                num_threads=max(1, num_threads // 2),
+                render_mode=envs.DRAWN if draws and not halves else "",
+            )
             halves.append(_Half(client, quota[part], limit, *_network(policy, config, len(seeds[part]))))
     actions = _Actions(spec.action.core(), None if greedy else _core.Random(seed, _STREAM))
     while any(half.left for half in halves):
@@ -113,7 +121,9 @@ def evaluate(
                 continue
             half.receive()
             if frames is not None and half is halves[0] and not half.returns[0]:
-                frames.append(_picture(spec.observation.array_of(half.rows)[0]))
+                frames.append(
+                    envs.frame_of(config, half.client) if draws else _picture(spec.observation.array_of(half.rows)[0])
+                )
             if half.left:
                 half.client.send(actions.choose(half.network.act(half.rows, half.starts)[0], half.masks))
     returns = [value for half in halves for of_env in half.returns for value in of_env]
@@ -156,6 +166,20 @@ def _has_pictures(config: Config) -> bool:
 
     observation = envs.spec_of(config).observation
     return bool(observation.array_shape) and observation.array_type == "uint8" and config.family != "minigrid"
+
+
+def _pace(config: Config) -> float:
+    """Frames a second of a video; 0 where there is nothing to see."""
+    from a3c_fast.envs import processes
+
+    if _has_pictures(config):
+        return 60 / config.frame_skip if config.family == "atari" else 30
+    return processes.frames_per_second(config.env_id) if config.family == "gymnasium" else 0
+
+
+def _no_pictures(config: Config) -> str:
+    also = ", and its environments have no render_mode 'rgb_array'" if config.family == "gymnasium" else ""
+    return f"{config.env_id} shows no pictures{also}"
 
 
 def _picture(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -347,8 +371,8 @@ class Arguments:
     checkpoint: Path | None = None
     """This checkpoint (*.safetensors) instead of the newest of the run."""
     video: Path | None = None
-    """Also write what the agent saw in the first episode here (.mp4 or .gif), where that is pictures; needs the extra
-    `video`."""
+    """Also write what the agent saw in the first episode here (.mp4 or .gif), where that is pictures, or else what the
+    `render()` of a user's environment draws; needs the extra `video`."""
 
     @classmethod
     def said(cls, written: Mapping[str, Any]) -> Arguments:
@@ -450,8 +474,8 @@ def _run(args: Arguments) -> dict[str, Any]:
     policy, config = load_policy(checkpoint)
     frames: list[Any] | None = None
     if args.video is not None:
-        if not _has_pictures(config):
-            raise ConfigError("video", str(args.video), f"{config.env_id} shows no pictures")
+        if not _pace(config):
+            raise ConfigError("video", str(args.video), _no_pictures(config))
         _check_video(args.video)
         frames = []
     result = evaluate(
@@ -466,7 +490,7 @@ def _run(args: Arguments) -> dict[str, Any]:
         frames=frames,
     )
     if args.video is not None and frames is not None:
-        _write_video(args.video, frames, fps=60 / config.frame_skip if config.family == "atari" else 30)
+        _write_video(args.video, frames, fps=_pace(config))
     return {"step": checkpoint.step, **result}
 
 
@@ -488,9 +512,13 @@ def _write_video(path: Path, frames: list[Any], fps: float) -> None:
     import imageio.v3 as imageio
     import numpy as np
 
-    # Four times as large, and a multiple of 16 as codecs like it.
+    pictures = np.stack(frames)
+    if max(pictures.shape[1:3]) < _LARGE:  # what networks are given: four times as large
+        pictures = pictures.repeat(4, axis=1).repeat(4, axis=2)
+    missing = [(0, 0), *((0, -extent % 16) for extent in pictures.shape[1:3]), *((0, 0) for _ in pictures.shape[3:])]
+    pictures = np.pad(pictures, missing, mode="edge")  # to a multiple of 16, as codecs like it
     pace: dict[str, Any] = {"duration": 1000 / fps} if path.suffix.lower() == ".gif" else {"fps": fps}
-    imageio.imwrite(path, np.stack(frames).repeat(4, axis=1).repeat(4, axis=2), **pace)
+    imageio.imwrite(path, pictures, **pace)
 
 
 if __name__ == "__main__":

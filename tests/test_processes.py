@@ -6,13 +6,14 @@ import gc
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,51 +22,13 @@ import gymnasium
 import numpy as np
 import pytest
 import user_envs
+from children import HERE, children, client_of, modules_of_the_tests, no_child_is_left  # noqa: F401
 from helpers import EVALUATE, PATIENCE, TRAIN, popen_cold, read_lines, run_cold, wait_until
 
 from a3c_fast import Config, Trainer, _core, envs
 from a3c_fast.envs import processes
 from a3c_fast.errors import ConfigError, WorkerError
 from a3c_fast.evaluate import evaluate, load_policy
-
-HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def _modules_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
-
-def children() -> set[int]:
-    """Processes of environments that this process has."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-            words = (path.parent / "cmdline").read_text().split("\0")
-        except OSError:
-            continue
-        if (
-            int(fields[1]) == os.getpid()
-            and fields[0] != "Z"
-            and any(w.endswith("envs/child/__main__.py") for w in words)
-        ):
-            found.add(int(path.parent.name))
-    return found
-
-
-@pytest.fixture(autouse=True)
-def _no_child_is_left() -> Iterator[None]:
-    yield
-    gc.collect()
-    wait_until(lambda: not children())
-
-
-def client_of(make: Callable[[], Any], num_envs: int = 2, limit: float = PATIENCE) -> tuple[Any, envs.EnvSpec]:
-    env_id = envs.register(make)
-    spec = processes.spec_of(env_id)
-    (client,) = processes.make_clients(env_id, spec, [range(1, num_envs + 1)], limit)
-    return client, spec
 
 
 def rows_of(observation: Any) -> tuple[Any, Any]:
@@ -111,6 +74,29 @@ def test_rows_and_flags_are_those_of_the_environments() -> None:
             assert tuple(batch[name][i] for name in names) == flags
             assert batch["raw_reward"][i] == batch["reward"][i]
     assert ends > 20
+
+
+@pytest.mark.parametrize(
+    ("what", "shapes"),
+    [
+        ("lists", None),
+        ("arrays that do not lie in one piece", None),
+        ("other types", None),
+        ("(1, 4)", "(1, 4)"),
+        ("5 and 3", "(5,)"),
+    ],
+)
+def test_observations_however_they_come(what: str, shapes: str | None) -> None:
+    client, spec = client_of(partial(user_envs.Shows, what))
+    client.recv()
+    for step in range(1, 4):
+        client.send(np.zeros(2))
+        if shapes is not None:
+            with pytest.raises(RuntimeError, match=re.escape(f"the observation has the shape {shapes}, and its space")):
+                client.recv()
+            return
+        rows = spec.observation.numbers_of(client.recv()["observations"])
+        np.testing.assert_array_equal(rows, 2 * [[step, 2, 3, 4]])
 
 
 @pytest.mark.parametrize(

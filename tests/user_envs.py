@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -230,6 +231,74 @@ class Breaks(gymnasium.Env[Any, Any]):
                 case "pays a word":
                     return np.zeros(4, np.float32), "much", False, False, {}
         return np.zeros(4, np.float32), 1.0, False, False, {}
+
+
+class Shows(gymnasium.Env[Any, Any]):
+    """Shows the same numbers at each step, and how many there were, in one of several ways."""
+
+    observation_space = spaces.Box(-1, 1, (4,), np.float32)
+    action_space = spaces.Discrete(2)
+    made = 0
+
+    def __init__(self, what: str) -> None:
+        self.what, self.steps = what, 0
+        self.number = Shows.made
+        Shows.made += 1
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        shown: Any = np.array([self.steps, 2, 3, 4], np.float32)
+        match self.what:
+            case "lists":
+                shown = shown.tolist()
+            case "arrays that do not lie in one piece":
+                shown = np.repeat(shown, 2)[::2]
+            case "other types":
+                shown = shown.astype(np.int16 if self.number % 2 else np.float64)
+            case "(1, 4)":
+                shown = shown[None]
+            case "5 and 3":
+                shown = np.zeros(3 if self.number % 2 else 5, np.float32)
+        return shown, 0.0, False, False, {}
+
+
+class Drawn(Counter):
+    """A `Counter` that draws itself: the first pixel is the step."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 12}
+
+    def __init__(self, render_mode: str | None = None, picture: Any = None) -> None:
+        super().__init__(5)
+        self.render_mode, self.picture = render_mode, picture
+
+    def render(self) -> Any:
+        if isinstance(self.picture, BaseException):
+            raise self.picture
+        drawn = np.zeros((30, 50, 3), np.uint8) if self.picture is None else self.picture
+        drawn[0, 0, 0] = self.steps
+        return drawn
+
+
+def several_that_are_drawn(render_mode: str | None = None) -> Any:
+    return _several(3 * [lambda: Drawn(render_mode)], AutoresetMode.NEXT_STEP)
+
+
+class Closes(Counter):
+    """Leaves a file when it is closed, and then does something."""
+
+    def __init__(self, directory: Path, how: str = "nothing") -> None:
+        super().__init__(5)
+        self.directory, self.how = directory, how
+
+    def close(self) -> None:
+        (self.directory / f"{os.getpid()} {id(self)}").touch()
+        if self.how == "raises":
+            raise OSError("it is stuck")
+        if self.how == "hangs":
+            time.sleep(1000)
 
 
 def breaks_when_made() -> Any:

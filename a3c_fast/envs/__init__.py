@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from a3c_fast.envs import envpool, processes, scripted
+from a3c_fast.envs.env_process import process_of
 from a3c_fast.envs.envpool import threads_of_pool
 from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, max_episode_steps, problem_of
 from a3c_fast.envs.families import spec_of as spec_of_id
-from a3c_fast.envs.processes import register
+from a3c_fast.envs.processes import DRAWN, register
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec, Part
 from a3c_fast.errors import ConfigError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from a3c_fast.config import Config
 
 __all__ = [
+    "DRAWN",
     "ActionSpec",
     "EnvSpec",
     "Family",
@@ -32,6 +34,7 @@ __all__ = [
     "env_seeds",
     "envs_at_once",
     "family_of",
+    "frame_of",
     "make_client",
     "make_clients",
     "max_episode_steps",
@@ -55,16 +58,19 @@ def env_seeds(seed: int, stream: int, count: int) -> list[int]:
     return [int(value) for value in generator.choice(2**31 - 1, size=count, replace=False)]
 
 
-def make_client(config: Config, seeds: Sequence[int], *, training: bool = True, num_threads: int = 1) -> EnvClient:
+def make_client(
+    config: Config, seeds: Sequence[int], *, training: bool = True, num_threads: int = 1, render_mode: str = ""
+) -> EnvClient:
     """`len(seeds)` environments as the core steps them, freshly reset; `num_threads` of EnvPool's step them.
 
-    With `training` False they report true scores: lives do not end episodes and rewards are not clipped.
+    With `training` False they report true scores: lives do not end episodes and rewards are not clipped. A user's
+    environments are asked for a `render_mode`, see `frame_of`.
     Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
     """
     if config.family == "fake":
         return scripted.make_client(config.env_id, seeds)
     if config.family == "gymnasium":
-        return processes.make_clients(config.env_id, spec_of(config), [seeds], limit_of(config))[0]
+        return processes.make_clients(config.env_id, spec_of(config), [seeds], limit_of(config), render_mode)[0]
     return envpool.make_client(config, spec_of(config), seeds, training=training, num_threads=num_threads)
 
 
@@ -73,6 +79,16 @@ def make_clients(config: Config, seeds: Sequence[Sequence[int]]) -> list[EnvClie
     if config.family == "gymnasium":  # their processes begin at the same time
         return processes.make_clients(config.env_id, spec_of(config), seeds, limit_of(config))
     return [make_client(config, of_worker) for of_worker in seeds]
+
+
+def frame_of(config: Config, client: EnvClient) -> npt.NDArray[np.uint8]:
+    """What the first of a user's environments of `render_mode` DRAWN looks like, [height, width, 3].
+
+    Between recv() and send(). Raises `RuntimeError` in one sentence where it cannot be drawn.
+    """
+    process = process_of(client)
+    assert process is not None
+    return process.frame(limit_of(config))
 
 
 def limit_of(config: Config) -> float:

@@ -40,6 +40,10 @@ def process_of(client: EnvClient) -> EnvProcess | None:
     return None if found is None else found()
 
 
+class _SaidError(Exception):
+    """What the child said went wrong, or how it ended, as the end of a sentence."""
+
+
 class EnvProcess:
     """A child process with the environments of one worker, one for each seed. Ends with this object and this process.
 
@@ -92,7 +96,10 @@ class EnvProcess:
     def facts(self) -> dict[str, Any]:
         """What its environments show and take. Raises `ConfigError` when they cannot be made."""
         if self._facts is None:
-            self._facts, _ = self._hear(_BEGIN_SECONDS, "made")
+            try:
+                self._facts, _ = self._hear(_BEGIN_SECONDS, "made")
+            except _SaidError as error:
+                raise ConfigError("env_id", self._env_id, str(error)) from None
             self._end.has_begun = True
         return self._facts
 
@@ -138,8 +145,8 @@ class EnvProcess:
         os.eventfd_write(self._go, _ORDER)
         try:
             message, blob = self._hear(limit_seconds, "drawn")
-        except ConfigError as error:
-            raise RuntimeError(f"{self._env_id} cannot be drawn: {error.allowed}") from None
+        except _SaidError as error:
+            raise RuntimeError(f"{self._env_id} cannot be drawn: {error}") from None
         return np.frombuffer(blob, np.uint8).reshape(message["shape"])
 
     def _say(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
@@ -153,23 +160,20 @@ class EnvProcess:
         message: dict[str, Any] | None = None
         while message is None or len(heard) < message["bytes"]:
             if not _readable(self._socket.fileno(), deadline - time.monotonic()):
-                raise self._refused(f"its process has not {done} it within {limit_seconds:g} seconds")
+                raise _SaidError(f"its process has not {done} it within {limit_seconds:g} seconds")
             try:
                 received = self._socket.recv(1 << 20)
             except ConnectionResetError:
                 received = b""
             if not received:
-                raise self._refused(f"its process ended with status {self._child.wait()} before it was {done}")
+                raise _SaidError(f"its process ended with status {self._child.wait()} before it was {done}")
             heard += received
             if message is None and b"\n" in heard:
                 line, _, rest = bytes(heard).partition(b"\n")
                 message, heard = json.loads(line), bytearray(rest)
                 if "error" in message:
-                    raise self._refused(message["error"])
+                    raise _SaidError(message["error"])
         return message, bytes(heard)
-
-    def _refused(self, reason: str) -> ConfigError:
-        return ConfigError("env_id", self._env_id, reason)
 
 
 class _End:
@@ -192,14 +196,18 @@ class _End:
         self.busy = -1  # where in memory it says whether it steps; -1 before it has been asked to
 
     def __call__(self) -> None:
-        if self._owner == os.getpid():
-            if self.has_begun and not self._hangs():
-                self._ask_to_close()
-            self._child.kill()
-            self._child.wait()
-        self._talk.close()
-        for descriptor in self._descriptors:
-            os.close(descriptor)
+        try:
+            if self._owner == os.getpid():
+                try:
+                    if self.has_begun and not self._hangs():
+                        self._ask_to_close()
+                finally:
+                    self._child.kill()
+                    self._child.wait()
+        finally:
+            self._talk.close()
+            for descriptor in self._descriptors:
+                os.close(descriptor)
 
     def _hangs(self) -> bool:
         """Whether it is in a step, for whose end nobody waits any more."""

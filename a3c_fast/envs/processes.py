@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from a3c_fast.machine import cores
 if TYPE_CHECKING:
     from a3c_fast._core import EnvClient
 
+DRAWN = "rgb_array"  # the render_mode of environments that draw themselves
 _SPARE_DESCRIPTORS = 64  # for everything else that a run opens
 
 _registered: dict[str, bytes] = {}  # pickled callables by their names; written under _lock
@@ -71,17 +72,22 @@ def spec_of(env_id: str) -> EnvSpec:
 
     Raises `ConfigError` for one that cannot be made or trained on.
     """
-    return _facts(env_id, _registered.get(env_id, b""))[0]
+    return _facts(env_id, _registered.get(env_id, b"")).spec
 
 
 def envs_at_once(env_id: str) -> int:
     """How many environments a VectorEnv has; 0 where they are made one by one."""
-    return _facts(env_id, _registered.get(env_id, b""))[2]
+    return _facts(env_id, _registered.get(env_id, b"")).envs_at_once
 
 
 def max_episode_steps(env_id: str) -> int:
     """After how many steps its registration ends an episode; 0 where it does not say."""
-    return _facts(env_id, _registered.get(env_id, b""))[1]
+    return _facts(env_id, _registered.get(env_id, b"")).max_episode_steps
+
+
+def frames_per_second(env_id: str) -> float:
+    """Of a video that its `render()` draws; 0 where it has no render_mode `rgb_array`."""
+    return _facts(env_id, _registered.get(env_id, b""), DRAWN).frames_per_second
 
 
 def make_clients(
@@ -125,9 +131,16 @@ def _check_descriptors(num_processes: int) -> None:
             )
 
 
+class _Facts(NamedTuple):
+    spec: EnvSpec
+    max_episode_steps: int  # 0: its registration does not say
+    envs_at_once: int  # 0: they are made one by one
+    frames_per_second: float  # 0: it draws none
+
+
 @functools.lru_cache(maxsize=256)
-def _facts(env_id: str, blob: bytes) -> tuple[EnvSpec, int, int]:
-    """What it shows and takes, when its episodes end, and how many are made at once."""
+def _facts(env_id: str, blob: bytes, render_mode: str = "") -> _Facts:
+    """What a process that makes one says of an environment."""
     module, _, name = env_id.partition(":")
     if not blob and (module in ("", "__main__") or not name or "<" in name or "#" in name):
         raise ConfigError(
@@ -135,13 +148,13 @@ def _facts(env_id: str, blob: bytes) -> tuple[EnvSpec, int, int]:
             env_id,
             "it must be module:name; what a program makes of its own is given as Trainer(config, env=...)",
         )
-    process = EnvProcess(env_id, blob, [])
+    process = EnvProcess(env_id, blob, [], render_mode)
     try:
         facts = process.facts()
     finally:
         process.close()
     spec = EnvSpec(_observation(env_id, facts), _action(env_id, facts))
-    return spec, int(facts["max_episode_steps"]), int(facts["num_envs"])
+    return _Facts(spec, facts["max_episode_steps"], facts["num_envs"], facts["frames_per_second"])
 
 
 def _observation(env_id: str, facts: Mapping[str, Any]) -> ObservationSpec:
