@@ -61,6 +61,13 @@ def test_jobs() -> None:
     assert soak("jobs", "--rounds", "1") == {"rounds": 1, "refused": 2}
 
 
+def test_children() -> None:
+    done = soak("children", "--rounds", "12", "--many", "3")
+    assert done.pop("processes of one run") == 3
+    del done["seconds until they were made"], done["seconds until they were closed"]
+    assert sum(done.values()) == 12
+
+
 def test_load() -> None:
     # Not at nice 19: beside one more busy process, such as a compiler, the tests would take an hour to be imported.
     done = soak("load", "--busy", "1", "--nice", "0", "--tests", "tests/test_soak.py::test_a_test")

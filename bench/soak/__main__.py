@@ -15,7 +15,7 @@ from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.soak.report import Report, directory_of
 
-PROGRAMS = ("kills", "flips", "forks", "exits", "threads", "jobs", "load")
+PROGRAMS = ("kills", "flips", "forks", "exits", "threads", "jobs", "children", "load")
 
 
 def _program(name: str) -> Any:
