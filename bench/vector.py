@@ -2,8 +2,9 @@
 
 - a3c_fast: a process for each worker, `--num-envs` environments in it, waited for by threads of C++
 - alone: as many processes that step as many environments each for themselves, and tell nobody
-- gymnasium's SyncVectorEnv and AsyncVectorEnv (shared memory) and, with the extra `bench`, Stable-Baselines3's
-  SubprocVecEnv, of as many environments together
+- training: workers that learn from as many environments by the defaults; its share is that of a3c_fast
+- gymnasium's SyncVectorEnv and AsyncVectorEnv (shared memory) and, where they are installed, Stable-Baselines3's
+  SubprocVecEnv and PufferLib's Multiprocessing, of as many environments together
 
 in alternating rounds. Steps that only reset are counted by all.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import json as json_module
 import multiprocessing
+import os
+import signal
 import statistics
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -26,9 +29,11 @@ from a3c_fast.cli import parse
 from a3c_fast.config import Config
 from a3c_fast.envs.child.environments import maker
 from a3c_fast.machine import cores
+from a3c_fast.trainer import Trainer
 from bench.command import check_positive, errors_in_one_sentence
 from bench.machine import machine
 from bench.rounds import Steps, alternate
+from bench.throughput import training_steps
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,42 @@ def stable_baselines(args: Arguments, num_envs: int, stack: ExitStack) -> Steps:
     return vector(env, num_envs)
 
 
+def puffer(args: Arguments, num_envs: int, workers: int, stack: ExitStack) -> Steps:
+    """Of PufferLib, with as many processes as there are workers."""
+    from pufferlib.emulation import GymnasiumPufferEnv
+    from pufferlib.vector import Multiprocessing, make
+
+    creator = {"env_creator": Make(args.env_id)}
+    sizes = {"num_envs": num_envs, "num_workers": workers, "batch_size": num_envs}
+    env = make(GymnasiumPufferEnv, env_kwargs=creator, backend=Multiprocessing, **sizes)
+    env.single_action_space = Make(args.env_id)().action_space
+
+    def signal_all(number: signal.Signals) -> None:
+        for process in env.processes:
+            os.kill(process.pid, number)
+
+    def end() -> None:
+        signal_all(signal.SIGKILL)
+
+    stack.callback(end)
+    step = vector(env, num_envs)
+
+    def steps(count: int) -> int:
+        signal_all(signal.SIGCONT)
+        try:
+            return step(count)
+        finally:  # they would spin for half a second, in the time of the others
+            signal_all(signal.SIGSTOP)
+
+    return steps
+
+
+def training(args: Arguments, workers: int, stack: ExitStack) -> Steps:
+    """Of a trainer with as many workers and environments, by the defaults."""
+    config = Config(env_id=args.env_id, num_workers=workers, envs_per_worker=args.num_envs, total_steps=2**40)
+    return training_steps(stack.enter_context(Trainer(config)))
+
+
 def measure(args: Arguments) -> dict[str, Any]:
     """Steps a second of everybody, round by round, and our ratios to each."""
     facts = machine()
@@ -147,6 +188,9 @@ def measure(args: Arguments) -> dict[str, Any]:
         kinds["gymnasium async"] = vector(asynchronous, num_envs)
         if find_spec("stable_baselines3") is not None:
             kinds["SB3 subproc"] = stable_baselines(args, num_envs, stack)
+        if find_spec("pufferlib") is not None:
+            kinds["PufferLib"] = puffer(args, num_envs, workers, stack)
+        kinds["training"] = training(args, workers, stack)
         figures = alternate(kinds, args.rounds, args.seconds)
     mine = figures["a3c_fast"]
     return {
@@ -157,11 +201,23 @@ def measure(args: Arguments) -> dict[str, Any]:
         "ratio": {
             name: statistics.median(a / b for a, b in zip(mine, values, strict=True))
             for name, values in figures.items()
-            if name != "a3c_fast"
+            if name not in ("a3c_fast", "training")
         },
+        "training_share": statistics.median(a / b for a, b in zip(figures["training"], mine, strict=True)),
         "rounds": figures,
-        "machine": facts,
+        "machine": {**facts, "versions": {**facts["versions"], **_versions()}},
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of those beside us, and of what the environments are made of."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("stable-baselines3", "pufferlib", "mujoco", "Box2D", "ale-py"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @errors_in_one_sentence()
@@ -176,6 +232,7 @@ def main() -> None:
     for name, figure in result["steps_per_second"].items():
         ratio = f", {result['ratio'][name]:.2f} times fewer" if name in result["ratio"] else ""
         print(f"{name:>16}: {figure:>9,.0f} steps/s{ratio}")
+    print(f"training's share: {result['training_share']:.2f}")
 
 
 if __name__ == "__main__":

@@ -165,6 +165,11 @@ def test_a_mask_that_allows_nothing_is_refused() -> None:
         trainer.run()
 
 
+def test_a_mask_at_an_end_may_allow_nothing() -> None:
+    with Trainer(Config(num_workers=1, total_steps=1000), env=user_envs.NothingIsLeft) as trainer:
+        assert trainer.run()["step"] >= 1000
+
+
 @pytest.mark.parametrize("make", [user_envs.several_counters, user_envs.several_counters_that_reset_at_once])
 def test_a_vector_environment(make: Callable[[], Any]) -> None:
     """`Counter` n ends after n + 3 steps, every other time by truncation, and shows how many it has made."""

@@ -144,6 +144,20 @@ class NoWayOut(Doors):
         return observation, *rest, {"action_mask": tuple(0 * mask for mask in info["action_mask"])}
 
 
+class NothingIsLeft(Doors):
+    """Allows nothing once an episode has ended, and says so by zeros or not at all."""
+
+    def _result(self, paid: list[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super()._result(paid)
+        if truncated:
+            info = (
+                {"action_mask": tuple(0 * mask for mask in info["action_mask"])}
+                if self.np_random.random() < 0.5
+                else {}
+            )
+        return observation, reward, terminated, truncated, info
+
+
 class Counter(gymnasium.Env[Any, Any]):
     """Shows and pays how many steps it has made; every other episode is truncated and not terminated."""
 

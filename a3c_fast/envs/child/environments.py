@@ -101,7 +101,7 @@ class Separate:
             else:
                 observations.append(observation)
             if mask is not None:
-                mask(i, info)
+                mask(i, info, over[i])
         if shown.all_rows is not None:
             shown.all_rows(observations)
 
@@ -171,7 +171,7 @@ class Vector:
             shown.rows[i](observation)
             shown.rewards[i], shown.flags[i] = float(rewards[i]), flags
             if shown.mask is not None:
-                shown.mask(i, self._info(info, i))
+                shown.mask(i, self._info(info, i), ended and not self.steps_at_once)
 
     @property
     def frames_per_second(self) -> float:

@@ -18,8 +18,14 @@ class Masks:
         self._sizes = [int(n) for _, leaf in leaves(space) for n in described(leaf, ())["values"]]
         self._rows = np.frombuffer(memory, np.uint8, num_envs * width, offset).reshape(num_envs, width)
 
-    def write(self, env: int, info: dict[str, Any]) -> None:
-        """Raises `ValueError` where there is none, or one of other choices, or one that allows nothing."""
+    def write(self, env: int, info: dict[str, Any], ended: bool = False) -> None:
+        """Raises `ValueError` where there is none, or one of other choices, or one that allows nothing.
+
+        Where the episode has `ended` there need be none: the action that follows is ignored.
+        """
+        if ended:
+            self._rows[env] = 1
+            return
         if "action_mask" not in info:
             raise ValueError("its first info had an action_mask, and this one has none")
         np, at = self._np, 0

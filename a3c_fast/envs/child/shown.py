@@ -26,7 +26,7 @@ class Shown:
         self.rewards = memory("rewards", 8).cast("d")
         self.flags = memory("flags", 1)
         self.finals = writers(plan, view, layout["finals"], num_envs) if layout["finals"] else None
-        self.mask: Callable[[int, dict[str, Any]], None] | None = None
+        self.mask: Callable[[int, dict[str, Any], bool], None] | None = None
         if plan["mask_width"]:
             self.mask = Masks(action_space, view, layout["masks"], num_envs, plan["mask_width"]).write
         self.actions = Actions(action_space, view, layout["actions"], num_envs)
@@ -36,4 +36,4 @@ class Shown:
         self.rows[env](observation)
         self.rewards[env], self.flags[env] = 0.0, RESET_STEP | STARTS
         if self.mask is not None:
-            self.mask(env, info)
+            self.mask(env, info, False)
