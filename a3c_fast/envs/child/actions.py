@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .spaces import described, is_kind, leaves
@@ -25,7 +25,7 @@ class Actions:
         ]
         self._is_nested = is_kind(space, "Dict", "Tuple")
 
-    def read(self) -> Sequence[Any]:
+    def read(self) -> list[Any]:
         """An action for each environment, which may keep it."""
         if not self._is_nested:
             return self._readers[0]()
@@ -33,7 +33,7 @@ class Actions:
         return [_rebuilt(self._space, iter(values)) for values in zip(*columns, strict=True)]
 
 
-def _reader(leaf: Any, components: Any) -> Callable[[], Sequence[Any]]:
+def _reader(leaf: Any, components: Any) -> Callable[[], list[Any]]:
     """From the components of a leaf, [num_envs][size], to what each environment is given of it."""
     import numpy as np
 
@@ -50,7 +50,7 @@ def _reader(leaf: Any, components: Any) -> Callable[[], Sequence[Any]]:
     if kind == "Box":
         low, high = leaf.low, leaf.high
 
-        def read() -> Sequence[Any]:
+        def read() -> list[Any]:
             values = components.reshape(shape).astype(dtype)
             return list(np.clip(values, low, high, out=values))  # the cast may have rounded beyond a bound
 

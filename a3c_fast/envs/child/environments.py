@@ -72,38 +72,54 @@ class Separate:
         for env in self.envs:
             if (env.observation_space, env.action_space) != (self.observation_space, self.action_space):
                 raise RefusedError("the environments that it makes differ in their spaces")
-        self._steps = [env.step for env in self.envs]
-        self._over = [False] * num_envs
 
     def reset(self, seeds: list[int]) -> list[tuple[Any, dict[str, Any]]]:
         """The first observation and information of each."""
         return [env.reset(seed=seed) for env, seed in zip(self.envs, seeds, strict=True)]
 
-    def step(self, shown: Shown) -> None:
-        """Reads the actions of all, steps them and shows what came of it."""
-        over, steps, rewards, flags, mask = self._over, self._steps, shown.rewards, shown.flags, shown.mask
-        observations: list[Any] = []
-        for i, action in enumerate(shown.actions.read()):
-            if over[i]:
-                over[i] = False
-                observation, info = self.envs[i].reset()
-                rewards[i], flags[i] = 0.0, RESET_STEP | STARTS
-            else:
-                observation, reward, terminated, truncated, info = steps[i](action)
-                if terminated or truncated:
-                    over[i] = True
-                    flags[i] = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
-                else:
-                    flags[i] = 0
-                rewards[i] = reward if type(reward) is float else float(reward)
-            if shown.all_rows is None:
-                shown.rows[i](observation)
-            else:
-                observations.append(observation)
-            if mask is not None:
-                mask(i, info, over[i])
-        if shown.all_rows is not None:
-            shown.all_rows(observations)
+    def stepper(self, shown: Shown) -> Callable[[], None]:
+        """What reads the actions of all, steps them and shows what came of it.
+
+        The usual result of a step is written by the extension a3c_fast_steps, and all else here.
+        """
+        num_envs, read = self.num_envs, shown.actions.read
+        over = bytearray(num_envs)
+        like = shown.lone_array
+        if like is None or shown.mask is not None:
+
+            def step() -> None:
+                for i, action in enumerate(read()):
+                    self._show(shown, over, i, None if over[i] else self.envs[i].step(action))
+
+            return step
+        from a3c_fast_steps import Stepper
+
+        steps = tuple(env.step for env in self.envs)
+        step_from = Stepper(
+            steps, over, shown.rewards, shown.flags, shown.all_rows, memoryview(like).format, like.shape
+        ).step
+
+        def step_fast() -> None:
+            actions, i = read(), 0
+            while (left := step_from(actions, i)) is not None:
+                self._show(shown, over, *left)
+                i = left[0] + 1
+
+        return step_fast
+
+    def _show(self, shown: Shown, over: bytearray, i: int, result: Any) -> None:
+        """The result of a step, or where its episode is over the reset that follows."""
+        if over[i]:
+            over[i] = False
+            shown.begin(i, *self.envs[i].reset())
+            return
+        observation, reward, terminated, truncated, info = result
+        over[i] = bool(terminated or truncated)
+        shown.flags[i] = (TERMINATED if terminated else 0) | (TRUNCATED if truncated else 0)
+        shown.rewards[i] = float(reward)
+        shown.rows[i](observation)
+        if shown.mask is not None:
+            shown.mask(i, info, bool(over[i]))
 
     @property
     def frames_per_second(self) -> float:
@@ -146,8 +162,11 @@ class Vector:
         observations, info = self.env.reset(seed=seeds)
         return [(observation, self._info(info, i)) for i, observation in enumerate(self._each(observations))]
 
-    def step(self, shown: Shown) -> None:
-        """As `Separate.step`."""
+    def stepper(self, shown: Shown) -> Callable[[], None]:
+        """As `Separate.stepper`."""
+        return lambda: self._step(shown)
+
+    def _step(self, shown: Shown) -> None:
         from gymnasium.vector.utils import concatenate, create_empty_array
 
         empty: Any = create_empty_array(self.action_space, self.num_envs)

@@ -144,7 +144,7 @@ def facts_of(envs: Separate | Vector, begun: list[tuple[Any, dict[str, Any]]]) -
 
 def step_all(envs: Separate | Vector, shown: Shown, busy: memoryview, go: int, done: int, parent: Parent) -> None:
     """Hands over what is shown, and steps when it is told to, until it is told to end."""
-    step, write, read = envs.step, os.eventfd_write, os.eventfd_read
+    step, write, read = envs.stepper(shown), os.eventfd_write, os.eventfd_read
     while True:
         busy[0] = 0
         write(done, 1)
@@ -154,7 +154,7 @@ def step_all(envs: Separate | Vector, shown: Shown, busy: memoryview, go: int, d
             if told & _STEP:
                 break
         busy[0] = 1
-        step(shown)
+        step()
 
 
 def obey(envs: Separate | Vector, parent: Parent) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .actions import Actions
 from .masks import Masks
-from .rows import Write, writer_of_all, writers
+from .rows import Write, lone_array, writers
 
 TERMINATED, TRUNCATED, RESET_STEP, STARTS, CUT = 1, 2, 4, 8, 16  # ProcessFlag
 
@@ -22,7 +22,8 @@ class Shown:
             return memoryview(view)[layout[name] : layout[name] + size * num_envs]
 
         self.rows: list[Write] = writers(plan, view, layout["observations"], num_envs)
-        self.all_rows = writer_of_all(plan, view, layout["observations"], num_envs, self.rows)
+        self.lone_array = lone_array(plan)
+        self.all_rows = memory("observations", plan["row_bytes"])
         self.rewards = memory("rewards", 8).cast("d")
         self.flags = memory("flags", 1)
         self.finals = writers(plan, view, layout["finals"], num_envs) if layout["finals"] else None
