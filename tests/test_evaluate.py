@@ -371,7 +371,9 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedClient]:
     made: list[ScriptedClient] = []
     seen: list[int] = []
 
-    def make_client(config: Config, seeds: list[int], *, training: bool, num_threads: int, render_mode: str) -> ScriptedClient:
+    def make_client(
+        config: Config, seeds: list[int], *, training: bool, num_threads: int, render_mode: str
+    ) -> ScriptedClient:
         assert not training
         assert num_threads >= 1
         assert render_mode == ""
