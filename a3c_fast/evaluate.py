@@ -321,16 +321,17 @@ def load_policy(checkpoint: Checkpoint, *, network: Any = None) -> tuple[Policy,
     from a3c_fast import envs, stored_settings
     from a3c_fast._core import NewThreadTorch
     from a3c_fast.config import check_model
-    from a3c_fast.errors import CheckpointError
+    from a3c_fast.errors import CheckpointError, ConfigError
     from a3c_fast.network_factory import register
     from a3c_fast.observing import observation_buffers
     from a3c_fast.policy import make_policy
     from a3c_fast.threads import in_a_thread
     from a3c_fast.user_network import stored_policy
 
-    if network is not None:
-        register(network)
+    name = None if network is None else register(network)
     config = checkpoint.measured(stored_settings.playing(checkpoint.config))
+    if name not in (None, config.network):
+        raise ConfigError("network", name, f"the run was made with {config.network}: give that one")
     spec = envs.spec_of(config)
     check_model(config, spec)
     if config.network is not None:

@@ -505,6 +505,8 @@ def test_one_that_cannot_be_imported_is_given_again(tmp_path: Path) -> None:
     network_factory._registered.clear()  # as in another process
     with pytest.raises(ConfigError, match="it cannot be imported: in a program give it again"):
         load_policy(stored)
+    with pytest.raises(ConfigError, match="network is 'user_networks:Mlp', but the run was made with"):
+        load_policy(stored, network=user_networks.Mlp)
     policy, _ = load_policy(stored, network=local)
     assert isinstance(policy.network, local)
 

@@ -1,7 +1,7 @@
 // The extension a3c_fast_steps: the loop over a worker's environments in their process, a3c_fast/envs/child.
 //
 // What a step of an environment costs beside the environment itself is here: its result is taken apart, looked at and
-// copied into shared memory. In Python that takes as long as a sixth of a step of gymnasium's CartPole. It is a module
+// copied into shared memory. It is a module
 // of its own, since the child loads neither torch nor a3c_fast_core, and written for the C API, without NumPy's
 // headers.
 #include <Python.h>
