@@ -13,17 +13,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from a3c_fast.config import Config
     from a3c_fast.envs.listing import list_envs
+    from a3c_fast.envs.processes import InProcess
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
     from a3c_fast.policy import ActorCritic
     from a3c_fast.trainer import Trainer
 
-__all__ = ["ActorCritic", "CheckpointError", "Config", "ConfigError", "Trainer", "WorkerError", "list_envs"]
+__all__ = [
+    "ActorCritic",
+    "CheckpointError",
+    "Config",
+    "ConfigError",
+    "InProcess",
+    "Trainer",
+    "WorkerError",
+    "list_envs",
+]
 
 _HOMES = {
     "ActorCritic": "policy",
     "CheckpointError": "errors",
     "Config": "config",
     "ConfigError": "errors",
+    "InProcess": "envs.processes",
     "Trainer": "trainer",
     "WorkerError": "errors",
     "list_envs": "envs.listing",

@@ -126,6 +126,7 @@ def _configure(arguments: Sequence[str], prog: str) -> tuple[Config, StoredRun |
 
 
 def _announce(output: Output, trainer: Trainer) -> None:
+    from a3c_fast.envs.processes import where_stepped
     from a3c_fast.machine import cores
     from a3c_fast.paths import shown
 
@@ -137,7 +138,7 @@ def _announce(output: Output, trainer: Trainer) -> None:
         "restarted": f"begins again in {shown(c.run_dir)}, since the run there had no checkpoint yet",
         "resumed": f"goes on from step {trainer.stats()['step']:,} in {shown(c.run_dir)}",
     }[trainer.kind]
-    stepped = {"gymnasium": "in a process of their own", "fake": "of its own"}
+    stepped = {"gymnasium": f"in a {where_stepped(c.env_id)} of their own", "fake": "of its own"}
     output.say(
         f"{c.env_id} {how}: {_number(c.num_workers, 'worker')} on {_number(cores(), 'core')}, each with "
         f"{_number(c.envs_per_worker, 'environment')} {stepped.get(c.family, 'and one EnvPool thread for them')}, "

@@ -66,14 +66,15 @@ class Trainer:
         self,
         config: Config,
         *,
-        env: Callable[[], Any] | None = None,
+        env: Callable[[], Any] | envs.InProcess | None = None,
         network: Any = None,
         clients: Sequence[_core.EnvClient] | None = None,
     ) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
         `env`, a callable that makes one gymnasium environment, takes the place of `config.env_id`: settings that were
-        not said have the defaults of its kind. It is called in processes of its own, see docs/environments.md.
+        not said have the defaults of its kind. It is called in processes of its own, or, as `InProcess(env)`, in
+        threads of this one, see docs/environments.md.
         `network`, a torch.nn.Module, its class, or a callable that makes one, takes the place of `config.model`; the
         latter two are given the observation space and the action space where they take two arguments, see
         docs/networks.md. The workers train a copy of it.

@@ -1,6 +1,7 @@
 """`python -m bench.vector`: steps a second of an environment of gymnasium, with random actions, in several ways.
 
 - a3c_fast: a process for each worker, `--num-envs` environments in it, waited for by threads of C++
+- in process: the same with threads of this program in the place of processes, which step under the GIL
 - alone: as many processes that step as many environments each for themselves, and tell nobody
 - training: workers that learn from as many environments by the defaults; its share is that of a3c_fast
 - gymnasium's SyncVectorEnv and AsyncVectorEnv (shared memory) and, where they are installed, Stable-Baselines3's
@@ -65,9 +66,9 @@ class Make:
         return env
 
 
-def ours(args: Arguments, workers: int) -> Steps:
+def ours(args: Arguments, workers: int, where: str = "") -> Steps:
     """Through the client of the workers."""
-    config = Config(env_id=args.env_id, num_workers=workers, envs_per_worker=args.num_envs)
+    config = Config(env_id=where + args.env_id, num_workers=workers, envs_per_worker=args.num_envs)
     seeds = np.array_split(envs.env_seeds(1, 0, workers * args.num_envs), workers)
     clients = envs.make_clients(config, [[int(seed) for seed in of_worker] for of_worker in seeds])
     seed = iter(range(1, 1_000_000))
@@ -179,7 +180,8 @@ def measure(args: Arguments) -> dict[str, Any]:
     workers = args.num_workers or cores()
     num_envs = workers * args.num_envs
     with ExitStack() as stack:
-        kinds = {"a3c_fast": ours(args, workers), "alone": alone(args, workers, stack)}
+        kinds = {"a3c_fast": ours(args, workers), "in process": ours(args, workers, "in-process:")}
+        kinds |= {"alone": alone(args, workers, stack)}
         makes = [Make(args.env_id)] * num_envs
         sync = gymnasium.vector.SyncVectorEnv(makes)
         kinds["gymnasium sync"] = vector(sync, num_envs)

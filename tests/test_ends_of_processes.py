@@ -17,13 +17,13 @@ from children import children, client_of, modules_of_the_tests, no_child_is_left
 from helpers import PATIENCE, wait_until
 
 from a3c_fast import Config, Trainer, envs
-from a3c_fast.envs import env_process, processes
+from a3c_fast.envs import env_host, env_process, processes
 from a3c_fast.errors import ConfigError
 
 
 @pytest.mark.parametrize("how", ["nothing", "raises"])
 def test_environments_are_closed_at_the_end_of_a_run(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(env_process, "_CLOSE_SECONDS", PATIENCE)
+    monkeypatch.setattr(env_host, "CLOSE_SECONDS", PATIENCE)
     config = Config(num_workers=2, envs_per_worker=3, total_steps=100)
     with Trainer(config, env=partial(user_envs.Closes, tmp_path, how)) as trainer:
         shown = list(tmp_path.iterdir())
@@ -33,7 +33,7 @@ def test_environments_are_closed_at_the_end_of_a_run(how: str, tmp_path: Path, m
 
 
 def test_one_that_hangs_while_it_is_closed_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(env_process, "_CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(env_host, "CLOSE_SECONDS", 0.2)
     client, _ = client_of(partial(user_envs.Closes, tmp_path, "hangs"))
     client.recv()
     begin = time.monotonic()
@@ -45,7 +45,7 @@ def test_one_that_hangs_while_it_is_closed_is_killed(tmp_path: Path, monkeypatch
 
 def test_one_that_hangs_in_a_step_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(env_process._End, "_ask_to_close", lambda self: asked.append(self))
+    monkeypatch.setattr(env_host.End, "ask_to_close", lambda self: asked.append(self))
     client, _ = client_of(partial(user_envs.Breaks, "hangs", at=1), limit=0.1)
     asked.clear()
     client.recv()

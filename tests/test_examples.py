@@ -24,7 +24,7 @@ def needs(program: str) -> list[str]:
 
 
 def test_there_are_programs() -> None:
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: re.search(r"runs/(\w+)", program)[1])

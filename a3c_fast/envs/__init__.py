@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from a3c_fast.envs import envpool, processes, scripted
-from a3c_fast.envs.env_process import process_of
+from a3c_fast.envs.env_host import host_of
 from a3c_fast.envs.envpool import threads_of_pool
 from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, max_episode_steps, problem_of
 from a3c_fast.envs.families import spec_of as spec_of_id
-from a3c_fast.envs.processes import DRAWN, register
+from a3c_fast.envs.processes import DRAWN, InProcess, register
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec, Part
 from a3c_fast.errors import ConfigError
 
@@ -28,6 +28,7 @@ __all__ = [
     "ActionSpec",
     "EnvSpec",
     "Family",
+    "InProcess",
     "ObservationSpec",
     "Part",
     "Problem",
@@ -86,9 +87,9 @@ def frame_of(config: Config, client: EnvClient) -> npt.NDArray[np.uint8]:
 
     Between recv() and send(). Raises `RuntimeError` in one sentence where it cannot be drawn.
     """
-    process = process_of(client)
-    assert process is not None
-    return process.frame(limit_of(config))
+    host = host_of(client)
+    assert host is not None
+    return host.frame(limit_of(config))
 
 
 def limit_of(config: Config) -> float:

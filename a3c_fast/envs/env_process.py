@@ -1,70 +1,35 @@
-"""A child process with the environments of one worker, as the program that began it sees it: child/process.py."""
+"""A child process with the environments of one worker."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import select
 import socket
 import subprocess
 import sys
-import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from a3c_fast.envs.spec import EnvSpec
-from a3c_fast.errors import ConfigError
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from a3c_fast._core import EnvClient
+from a3c_fast.envs import env_host
+from a3c_fast.envs.env_host import End, EnvHost, readable
 
 _CHILD = Path(__file__).with_name("child") / "__main__.py"
-_MESSAGE_BYTES = 16384
-_BEGIN_SECONDS = 120.0  # for a process to import what it needs and make its environments
-_CLOSE_SECONDS = 2.0  # for it to close them: who has waited for the end of a run is to have it soon
-_ORDER = 1 << 32  # what an order that is no step adds to `go`, which counts steps by 1
-
-_processes: weakref.WeakKeyDictionary[EnvClient, weakref.ref[EnvProcess]] = weakref.WeakKeyDictionary()
 
 
-def process_of(client: EnvClient) -> EnvProcess | None:
-    """The process that a client steps, where it steps one."""
-    found = _processes.get(client)
-    return None if found is None else found()
+class EnvProcess(EnvHost):
+    """A child process with the environments of one worker.
 
-
-class _SaidError(Exception):
-    """What the child said went wrong, or how it ended, as the end of a sentence."""
-
-
-class EnvProcess:
-    """A child process with the environments of one worker, one for each seed. Ends with this object and this process.
-
-    Without seeds it has as many as are made at a time. `blob` is the pickled callable that makes one; without it the
-    name says what does. With a `render_mode` it is asked for environments that draw themselves.
+    `blob` is the pickled callable that makes one; without it the name says what does. With a `render_mode` it is asked
+    for environments that draw themselves.
     """
 
+    NOUN = "process"
     DESCRIPTORS = 6
-    """How many files it keeps open."""
 
     def __init__(self, env_id: str, blob: bytes, seeds: Sequence[int], render_mode: str = "") -> None:
-        self._env_id = env_id
-        self._num_envs = len(seeds)
-        self._facts: dict[str, Any] | None = None
-        self._buffer = b""
-        ours, theirs = socket.socketpair()
+        super().__init__(env_id, seeds, render_mode)
         lifeline, alive = os.pipe()
-        self._socket = ours
-        self._memory = os.memfd_create("a3c_fast_environments", os.MFD_CLOEXEC)
-        self._go, self._done = (os.eventfd(0, os.EFD_CLOEXEC) for _ in range(2))
-        passed = (theirs.fileno(), self._memory, self._go, self._done, lifeline)
+        passed = (self._theirs.fileno(), self._memory, self._go, self._done, lifeline)
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", str(_CHILD), *map(str, passed)],
@@ -73,177 +38,42 @@ class EnvProcess:
                 env={"OMP_NUM_THREADS": "1", **os.environ},
             )
         except BaseException:
-            ours.close()
+            self._socket.close()
             for descriptor in (self._memory, self._go, self._done, alive):
                 os.close(descriptor)
             raise
         finally:
-            theirs.close()
+            self._theirs.close()
             os.close(lifeline)
         self._pidfd = os.pidfd_open(self._child.pid)
-        # Not a method of this object, which would then live for ever.
-        self._end = _End(self._child, ours, self._memory, self._go, self._pidfd, (self._done, alive))
+        others = (self._pidfd, self._done, alive)
+        self._end = _EndProcess(self._child, self._pidfd, self._socket, self._memory, self._go, others)
         self.close = weakref.finalize(self, self._end)
-        job = {
-            "path": [path or str(Path.cwd()) for path in sys.path],
-            "name": env_id,
-            "num_envs": self._num_envs,
-            "seeds": [int(seed) for seed in seeds],
-            "render_mode": render_mode,
-        }
-        self._say(job, blob)
+        path = [path or str(Path.cwd()) for path in sys.path]
+        self._say({**self._job, "path": path, "name": env_id}, blob)
 
-    def facts(self) -> dict[str, Any]:
-        """What its environments show and take. Raises `ConfigError` when they cannot be made."""
-        if self._facts is None:
-            try:
-                self._facts, _ = self._hear(_BEGIN_SECONDS, "made")
-            except _SaidError as error:
-                raise ConfigError("env_id", self._env_id, str(error)) from None
-            self._end.has_begun = True
-        return self._facts
-
-    def client(self, spec: EnvSpec, limit_seconds: float) -> EnvClient:
-        """Its environments, which show and take what `spec` says, as the core steps them; the child now resets them."""
-        from a3c_fast._core import EnvClient
-
-        facts = self.facts()
-        layout = _layout(spec, self._num_envs, has_finals=facts["steps_at_once"])
-        os.ftruncate(self._memory, layout["size"])
-        observation = spec.observation
-        paths = {leaf["name"]: path for leaf, path in zip(facts["observation"], facts["paths"], strict=True)}
-        plan = {
-            "parts": [vars(part) | {"path": paths[part.name]} for part in observation.parts],
-            "array_shape": list(observation.array_shape),
-            "array_type": observation.array_type,
-            "features_offset": observation.features_offset,
-            "row_bytes": observation.row_bytes,
-            "mask_width": sum(spec.action.choices) if spec.action.masked else 0,
-            "layout": layout,
-        }
-        self._say(plan)
-        self._end.busy = layout["busy"]
-        client = EnvClient.process(
-            owner=self,
-            spec=spec.core(self._num_envs),
-            layout=layout,
-            memory=self._memory,
-            go=self._go,
-            done=self._done,
-            pidfd=self._pidfd,
-            limit_seconds=limit_seconds,
-        )
-        _processes[client] = weakref.ref(self)
-        return client
-
-    def frame(self, limit_seconds: float) -> npt.NDArray[np.uint8]:
-        """What its first environment looks like, [height, width, 3]; between the core's recv() and send().
-
-        Raises `RuntimeError` in one sentence where it cannot be drawn.
-        """
-        self._say({"order": "render"})
-        os.eventfd_write(self._go, _ORDER)
-        try:
-            message, blob = self._hear(limit_seconds, "drawn")
-        except _SaidError as error:
-            raise RuntimeError(f"{self._env_id} cannot be drawn: {error}") from None
-        return np.frombuffer(blob, np.uint8).reshape(message["shape"])
-
-    def _say(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died, and what it said tells why
-            self._socket.sendall(json.dumps({**message, "bytes": len(blob)}).encode() + b"\n" + blob)
-
-    def _hear(self, limit_seconds: float, done: str) -> tuple[dict[str, Any], bytes]:
-        """A message, and the bytes that follow it, for which its environment is made or drawn."""
-        deadline = time.monotonic() + limit_seconds
-        heard = bytearray()
-        message: dict[str, Any] | None = None
-        while message is None or len(heard) < message["bytes"]:
-            if not _readable(self._socket.fileno(), deadline - time.monotonic()):
-                raise _SaidError(f"its process has not {done} it within {limit_seconds:g} seconds")
-            try:
-                received = self._socket.recv(1 << 20)
-            except ConnectionResetError:
-                received = b""
-            if not received:
-                raise _SaidError(f"its process ended with status {self._child.wait()} before it was {done}")
-            heard += received
-            if message is None and b"\n" in heard:
-                line, _, rest = bytes(heard).partition(b"\n")
-                message, heard = json.loads(line), bytearray(rest)
-                if "error" in message:
-                    raise _SaidError(message["error"])
-        return message, bytes(heard)
+    def _how_it_ended(self) -> str:
+        return f" with status {self._child.wait()}"
 
 
-class _End:
-    """Ends a child process, and lets go of what was shared with it. In a fork it is the parent's and stays."""
-
+class _EndProcess(End):
     def __init__(
         self,
         child: subprocess.Popen[bytes],
+        pidfd: int,
         talk: socket.socket,
         memory: int,
         go: int,
-        pidfd: int,
         others: Sequence[int],
     ) -> None:
-        self._owner = os.getpid()
-        self._child, self._talk = child, talk
-        self._memory, self._go, self._pidfd = memory, go, pidfd
-        self._descriptors = (memory, go, pidfd, *others)
-        self.has_begun = False  # there are environments to close
-        self.busy = -1  # where in memory it says whether it steps; -1 before it has been asked to
+        super().__init__(talk, memory, go, others)
+        self._child, self._pidfd = child, pidfd
 
-    def __call__(self) -> None:
+    def end(self) -> None:
         try:
-            if self._owner == os.getpid():
-                try:
-                    if self.has_begun and not self._hangs():
-                        self._ask_to_close()
-                finally:
-                    self._child.kill()
-                    self._child.wait()
+            if self.has_begun and not self.hangs():
+                self.ask_to_close()
+                readable(self._pidfd, env_host.CLOSE_SECONDS)
         finally:
-            self._talk.close()
-            for descriptor in self._descriptors:
-                os.close(descriptor)
-
-    def _hangs(self) -> bool:
-        """Whether it is in a step, for whose end nobody waits any more."""
-        return self.busy >= 0 and os.pread(self._memory, 1, self.busy) == b"\1"
-
-    def _ask_to_close(self) -> None:
-        """Waits until it has closed its environments, or for as long as that may take."""
-        with contextlib.suppress(OSError):
-            self._talk.shutdown(socket.SHUT_WR)
-        os.eventfd_write(self._go, _ORDER)
-        _readable(self._pidfd, _CLOSE_SECONDS)
-
-
-def _readable(descriptor: int, seconds: float) -> bool:
-    """Waits until there is something to read, or for so long."""
-    poll = select.poll()  # select() takes no descriptor from 1024 on
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(1000 * max(0.0, seconds)))
-
-
-def _layout(spec: EnvSpec, num_envs: int, *, has_finals: bool) -> dict[str, int]:
-    """Where the arrays of a step lie in shared memory: ProcessLayout in cpp/env/process/process_client.h."""
-    sizes = {
-        "observations": num_envs * spec.observation.row_bytes,
-        "rewards": 8 * num_envs,
-        "flags": num_envs,
-        "masks": num_envs * sum(spec.action.choices) if spec.action.masked else 0,
-        "finals": num_envs * spec.observation.row_bytes if has_finals else 0,
-        "actions": 8 * num_envs * spec.action.size,
-        "message": _MESSAGE_BYTES,
-        "busy": 1,
-    }
-    layout, at = {}, 0
-    for name, size in sizes.items():
-        layout[name] = at
-        at = (at + size + 63) // 64 * 64
-    if not has_finals:
-        layout["finals"] = 0
-    return {**layout, "message_bytes": _MESSAGE_BYTES, "size": at}
+            self._child.kill()
+            self._child.wait()

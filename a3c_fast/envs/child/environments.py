@@ -20,7 +20,7 @@ def maker(name: str, blob: bytes, render_mode: str = "") -> Callable[[], Any]:
     it is one of gymnasium's registry. A `render_mode` is handed to what takes one.
     """
     if blob:
-        return _drawing(pickle.loads(blob), render_mode)
+        return drawing(pickle.loads(blob), render_mode)
     import gymnasium
 
     module, _, attribute = name.partition(":")
@@ -31,7 +31,7 @@ def maker(name: str, blob: bytes, render_mode: str = "") -> Callable[[], Any]:
     for part in attribute.split("."):
         home = getattr(home, part, None)
     if callable(home):
-        return _drawing(home, render_mode)
+        return drawing(home, render_mode)
     try:
         spec = gymnasium.spec(attribute)
     except gymnasium.error.Error as error:
@@ -49,7 +49,8 @@ def _render_modes(spec: Any) -> list[str]:
     return list((getattr(creator, "metadata", None) or {}).get("render_modes", []))
 
 
-def _drawing(make: Callable[..., Any], render_mode: str) -> Callable[[], Any]:
+def drawing(make: Callable[..., Any], render_mode: str) -> Callable[[], Any]:
+    """`make`, which is handed a `render_mode` where it takes one."""
     if not render_mode:
         return make
     try:

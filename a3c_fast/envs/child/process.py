@@ -1,4 +1,4 @@
-"""The process: it makes the environments, steps them, and hands each step over.
+"""The process, or the thread: it makes the environments, steps them, and hands each step over.
 
 What it is told and says while it begins are lines of JSON over a socket; then a step goes back and forth in shared
 memory, see cpp/env/process/process_client.h, with an eventfd for each direction. Orders of another kind come over the
@@ -49,6 +49,10 @@ class Parent:
     def say(self, message: dict[str, Any], blob: bytes = b"") -> None:
         self._socket.sendall(json.dumps({**message, "bytes": len(blob)}).encode() + b"\n" + blob)
 
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
+
 
 def die_with(lifeline: int) -> None:
     """The kernel kills this process when the parent's end of a pipe closes, even in a loop of C that holds the GIL.
@@ -80,7 +84,7 @@ def sentence(error: BaseException) -> str:
 
 
 def main() -> None:
-    """The arguments are the file descriptors SOCKET MEMORY GO DONE LIFELINE."""
+    """The process. The arguments are the file descriptors SOCKET MEMORY GO DONE LIFELINE."""
     descriptors = [int(argument) for argument in sys.argv[1:]]
     socket, memory, go, done, lifeline = descriptors
     for descriptor in descriptors:  # not for the processes that environments start
@@ -88,21 +92,47 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the parent's, which ends this process in its own time
     os.dup2(2, 1)  # what environments print must not be taken for the program's own output
     die_with(lifeline)
+
+    def make_of(job: dict[str, Any], blob: bytes) -> Callable[[], Any]:
+        sys.path[:] = job["path"]
+        return maker(job["name"], blob, job["render_mode"])
+
+    if not serve(Parent(socket), make_of, memory, go, done):
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def run_in_thread(make_of: Callable[[str], Callable[[], Any]], socket: int, memory: int, go: int, done: int) -> None:
+    """The same in a thread of the program that trains; `make_of` a render_mode, and file descriptors of its own."""
     parent = Parent(socket)
+    try:
+        serve(parent, lambda job, _: make_of(job["render_mode"]), memory, go, done)
+    finally:
+        parent.close()
+        for descriptor in (memory, go, done):
+            os.close(descriptor)
+
+
+def serve(
+    parent: Parent, make_of: Callable[[dict[str, Any], bytes], Callable[[], Any]], memory: int, go: int, done: int
+) -> bool:
+    """Makes environments and steps them until told to end; returns False where something went wrong, which it told.
+
+    `make_of` gives what makes one, from the first message and its bytes.
+    """
     tell: Callable[[BaseException], None] = lambda error: parent.say({"error": sentence(error)})  # noqa: E731
+    envs: Separate | Vector | None = None
     try:
         order = parent.hear()
         if order is None:
-            return
+            return True
         job, blob = order
-        sys.path[:] = job["path"]
-        envs = made(maker(job["name"], blob, job["render_mode"]), job["num_envs"])
+        envs = made(make_of(job, blob), job["num_envs"])
         begun = envs.reset([*job["seeds"], *range(envs.num_envs)][: envs.num_envs])
         parent.say(facts_of(envs, begun))
         order = parent.hear()
         if order is None or "layout" not in order[0]:
-            envs.close()
-            return
+            return True
         plan, _ = order
         layout = plan["layout"]
         view = mmap.mmap(memory, layout["size"])
@@ -114,8 +144,19 @@ def main() -> None:
     except BaseException as error:
         with contextlib.suppress(OSError):
             tell(error)
-        sys.stderr.flush()
-        os._exit(1)
+        return False
+    finally:
+        _close(envs)
+    return True
+
+
+def _close(envs: Separate | Vector | None) -> None:
+    """Closes what has been made; what goes wrong is written to standard error, since nobody listens any more."""
+    try:
+        if envs is not None:
+            envs.close()
+    except BaseException as error:
+        print(trace(error), file=sys.stderr, flush=True)
 
 
 def _tell(error: BaseException, view: mmap.mmap, layout: dict[str, int], done: int) -> None:
@@ -125,6 +166,7 @@ def _tell(error: BaseException, view: mmap.mmap, layout: dict[str, int], done: i
     said = text.encode(errors="replace")[:room]
     view[message + 4 : message + 4 + len(said)] = said
     struct.pack_into("=I", view, message, len(said))
+    view[layout["busy"]] = 0
     os.eventfd_write(done, 1)
 
 
@@ -167,5 +209,4 @@ def obey(envs: Separate | Vector, parent: Parent) -> bool:
         except Exception as error:
             parent.say({"error": sentence(error)})
         return True
-    envs.close()
     return False
