@@ -96,7 +96,8 @@ void engine_load(Engine& engine, const Floats& parameters, const py::dict& stati
                     .updates = updates,
                     .episodes = episodes,
                     .skipped_updates = skipped_updates,
-                    .wall_seconds = wall_seconds};
+                    .wall_seconds = wall_seconds,
+                    .recent_episodes = {}};
   for (const auto& [episode_return, length] : recent_episodes)
     progress.recent_episodes.push_back({episode_return, length});
   engine.load(parameters.data(), pointers, progress);
