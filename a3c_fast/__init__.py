@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from a3c_fast.envs.listing import list_envs
     from a3c_fast.envs.processes import InProcess
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+    from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
     from a3c_fast.trainer import Trainer
 
@@ -27,6 +28,7 @@ __all__ = [
     "Trainer",
     "WorkerError",
     "list_envs",
+    "load_policy",
 ]
 
 _HOMES = {
@@ -38,6 +40,7 @@ _HOMES = {
     "Trainer": "trainer",
     "WorkerError": "errors",
     "list_envs": "envs.listing",
+    "load_policy": "loading",
 }
 
 

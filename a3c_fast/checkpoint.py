@@ -27,6 +27,7 @@ import safetensors
 import safetensors.numpy
 
 from a3c_fast import files, stored_settings
+from a3c_fast.envs.spec import EnvSpec, restored, stored
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.machine import memory_bytes
 from a3c_fast.paths import shown
@@ -102,6 +103,8 @@ class Checkpoint:
     workers: list[dict[str, Any]] = field(default_factory=list)
     """Random numbers and environments of each worker; empty when it was taken while they ran."""
     versions: dict[str, str] = field(default_factory=dict)
+    spaces: EnvSpec | None = None
+    """What the environments of the run show and take; None in those of earlier versions."""
     skipped_updates: int = 0
     recent_episodes: list[tuple[float, int]] = field(default_factory=list)
     """Return and length (agent steps) of the last finished episodes, oldest first, 100 at most."""
@@ -246,6 +249,7 @@ class _Description(msgspec.Struct, kw_only=True):
     wall_seconds: _Seconds
     config: dict[str, Any]
     versions: dict[str, str]
+    spaces: dict[str, Any] | None = None  # of versions that have load_policy()
 
 
 class _Worker(msgspec.Struct):
@@ -274,6 +278,7 @@ def _text_of(checkpoint: Checkpoint) -> str:
         wall_seconds=checkpoint.wall_seconds,
         config=stored_settings.portable(checkpoint.config),
         versions=checkpoint.versions,
+        spaces=None if checkpoint.spaces is None else stored(checkpoint.spaces),
     )
     return json.dumps(msgspec.to_builtins(description), allow_nan=False)
 
@@ -398,6 +403,7 @@ def _checkpoint(
         normalization=_possible_moments(normalization),
         workers=_possible(_unpack(packed) if workers is None else workers),
         versions=description.versions,
+        spaces=None if description.spaces is None else restored(description.spaces),
         skipped_updates=description.skipped_updates,
         recent_episodes=_recent(episodes),
     )

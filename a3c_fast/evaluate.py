@@ -316,38 +316,14 @@ def load_policy(checkpoint: Checkpoint, *, network: Any = None) -> tuple[Policy,
 
     Raises `CheckpointError` when the parameters are not those of the network that the settings name.
     """
-    import torch
-
     from a3c_fast import envs, stored_settings
-    from a3c_fast._core import NewThreadTorch
     from a3c_fast.config import check_model
-    from a3c_fast.errors import CheckpointError, ConfigError
-    from a3c_fast.network_factory import register
-    from a3c_fast.observing import observation_buffers
-    from a3c_fast.policy import make_policy
-    from a3c_fast.threads import in_a_thread
-    from a3c_fast.user_network import stored_policy
+    from a3c_fast.loading import policy_of_checkpoint
 
-    name = None if network is None else register(network)
     config = checkpoint.measured(stored_settings.playing(checkpoint.config))
-    if name not in (None, config.network):
-        raise ConfigError("network", name, f"the run was made with {config.network}: give that one")
     spec = envs.spec_of(config)
     check_model(config, spec)
-    if config.network is not None:
-        return in_a_thread(lambda: stored_policy(checkpoint, config, spec), "network"), config
-    policy = make_policy(config, spec)
-    state = dict(checkpoint.parameters)
-    if policy.normalize_observations and "observation_count" in checkpoint.normalization:
-        state |= observation_buffers(checkpoint.normalization)
-    with NewThreadTorch():
-        expected = {name: tuple(value.shape) for name, value in policy.state_dict().items()}
-    found = {name: value.shape for name, value in state.items()}
-    if expected != found:
-        raise CheckpointError(f"the checkpoint is of another network than the {config.model} of {config.env_id}")
-    with NewThreadTorch():
-        policy.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-    return policy.eval(), config
+    return policy_of_checkpoint(checkpoint, config, spec, network=network), config
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from a3c_fast.user_policy import action_space, observation_space
 
 if TYPE_CHECKING:
     from a3c_fast.config import Config
+    from a3c_fast.stored_settings import NetworkSettings
 
 Factory = Callable[..., nn.Module] | nn.Module
 
@@ -121,7 +122,7 @@ def _parameters(factory: Factory) -> Mapping[str, inspect.Parameter]:
 # How it is made ------------------------------------------------------------------------------------------------------
 
 
-def make(name: str, config: Config, spec: EnvSpec) -> nn.Module:
+def make(name: str, config: Config | NetworkSettings, spec: EnvSpec) -> nn.Module:
     """A module of its own, with initial parameters by `config.seed`. Raises `ConfigError`."""
     factory = find(name)
     try:

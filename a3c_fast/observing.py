@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from a3c_fast._core import NewThreadTorch
+from a3c_fast.acting import actions_of, has_tensors
 from a3c_fast.envs.spec import ActionSpec, ObservationSpec, Part, flattened
+from a3c_fast.torch_state import NewThreadTorch
 
 Floats = npt.NDArray[np.float32]
 
@@ -76,6 +77,33 @@ class Policy(nn.Module):
         state = self.initial_state(count) if state is None else self._state(state, count)
         outputs, values, state = self._step(array, numbers, state)
         return (outputs[0], values[0], state) if single else (outputs, values, state)
+
+    def act(self, observations: Any, state: Any = None, greedy: bool = False, *, action_masks: Any = None) -> Any:
+        """Actions for observations [N, ...], as the environment takes them, and the next state: (actions, state).
+
+        One choice: int64 [N]; several: int64 [N, components]; continuous ones: float32 [N, components], within the
+        bounds. One observation without the first dimension -> one action. They are sampled with torch's random numbers,
+        or with `greedy` the most probable ones. `state` as in `step`; a network that remembers nothing ignores it.
+        `action_masks` [N, choices] is true where a choice is allowed, for environments that say so.
+        The actions are a tensor where an observation is one, else of NumPy; so is the state. No gradients are kept.
+        Raises as `forward`.
+        """
+        with torch.no_grad():
+            outputs, _, state = self.step(observations, state if self.state_size else None)
+            single = outputs.ndim == 1
+            outputs = outputs[None] if single else outputs
+            masks = None
+            if action_masks is not None:
+                masks = tensor_of(action_masks, "action_masks", or_bool=True).to(outputs.device) != 0
+                masks = masks[None] if single and masks.ndim == 1 else masks
+                if masks.shape != outputs.shape or self.action.is_continuous:
+                    wanted = "none" if self.action.is_continuous else str(list(outputs.shape))
+                    raise ValueError(f"action_masks have the shape {list(masks.shape)}, and it must be {wanted}")
+            actions = actions_of(self.action, outputs, masks, greedy=greedy)
+            actions = actions[0] if single else actions
+        if has_tensors(observations):
+            return actions, state
+        return actions.numpy(force=True), state.numpy(force=True)
 
     def step_rows(
         self, rows: npt.NDArray[np.uint8], state: torch.Tensor

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from a3c_fast._core import NewThreadTorch
 from a3c_fast.envs.spec import ActionSpec, EnvSpec, ObservationSpec
 from a3c_fast.observing import FLOATS, Floats, Policy, tensor_of
+from a3c_fast.torch_state import NewThreadTorch
 
 if TYPE_CHECKING:
     from a3c_fast.config import Config
+    from a3c_fast.stored_settings import NetworkSettings
 
 # name, shape, whether it lies in memory as [out, height, width, in], offset in the flat vector
 ParameterSpec = tuple[str, tuple[int, ...], bool, int]
@@ -167,7 +168,7 @@ class ActorCritic(Policy):
         return x
 
 
-def make_policy(config: Config, spec: EnvSpec) -> ActorCritic:
+def make_policy(config: Config | NetworkSettings, spec: EnvSpec) -> ActorCritic:
     """The network that these settings name, for environments of this kind; its observations have been measured."""
     return ActorCritic(
         config.model,

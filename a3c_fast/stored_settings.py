@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from a3c_fast.errors import ConfigError
@@ -134,6 +135,33 @@ def playing(values: Mapping[str, Any]) -> Config:
     # A network of the user's own is made of random numbers of the run's seed; what is played has seeds of its own.
     seed = {"seed": new["seed"]} if new["network"] is not None and "seed" in new else {}
     return Config(**{name: new[name] for name in PLAYING_FIELDS}, **seed)
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What makes the network of a run, by the names of `Config`, and nothing that EnvPool would have to be asked."""
+
+    env_id: str
+    model: str
+    network: str | None
+    hidden_sizes: tuple[int, ...]
+    activation: str
+    separate_value: bool
+    lstm_size: int
+    observation_offset: float
+    observation_scale: float
+    normalize_observations: bool
+    seed: int
+
+
+def network(values: Mapping[str, Any]) -> NetworkSettings:
+    """What a stored configuration says of the network. Raises `ConfigError` when it does not say all of that."""
+    new = upgrade(values)
+    names = [field.name for field in fields(NetworkSettings)]
+    for name in names:
+        if name not in new:
+            raise ConfigError(name, None, f"stored settings must say it{_newer(new['format'])}")
+    return NetworkSettings(**{**{name: new[name] for name in names}, "hidden_sizes": tuple(new["hidden_sizes"])})
 
 
 def _hash(values: Mapping[str, Any]) -> str:

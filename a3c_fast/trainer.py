@@ -32,12 +32,16 @@ from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.network_factory import register
 from a3c_fast.observing import Policy, observation_buffers
 from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
+from a3c_fast.paths import shown
 from a3c_fast.run_directory import RunDirectory
+from a3c_fast.stored_run import StoredRun
+from a3c_fast.supervisor import Supervisor
 from a3c_fast.threads import in_a_thread
 from a3c_fast.user_network import UserNetwork, check_probe, policy_of
 from a3c_fast.values import real_number, whole_number
 from a3c_fast.versions import versions
 
+_POLL_SECONDS = 0.02  # between two looks at how far a run is
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
 
 _live: weakref.WeakSet[Trainer] = weakref.WeakSet()
@@ -69,6 +73,7 @@ class Trainer:
         env: Callable[[], Any] | envs.InProcess | None = None,
         network: Any = None,
         clients: Sequence[_core.EnvClient] | None = None,
+        checkpoint: checkpoints.Checkpoint | None = None,
     ) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
@@ -78,7 +83,8 @@ class Trainer:
         `network`, a torch.nn.Module, its class, or a callable that makes one, takes the place of `config.model`; the
         latter two are given the observation space and the action space where they take two arguments, see
         docs/networks.md. The workers train a copy of it.
-        `clients` replaces the environments of `config.env_id`, one for each worker.
+        `clients` replaces the environments of `config.env_id`, one for each worker. `checkpoint` is what the run begins
+        with, see `from_checkpoint`.
         """
         self._owner_pid = os.getpid()
         # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
@@ -88,20 +94,58 @@ class Trainer:
         self._told: dict[str, str] = {}  # what could not be written, and the failure that the user knows of
         self._rate = RateMeter()
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
+        self._supervisor: Supervisor | None = None  # of the last run that has begun
         self._last_stats: dict[str, Any] = {}
         try:
             if env is not None:
                 config = config.replace(env_id=envs.register(env))
             if network is not None:
                 config = _with_network(config, network)
-            self._open(config, clients)
+            self._open(config, clients, checkpoint)
         except BaseException:
             self._release()
             raise
         _live.add(self)
         end_with_the_process()
 
-    def _open(self, config: Config, clients: Sequence[_core.EnvClient] | None) -> None:
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        env: Callable[[], Any] | envs.InProcess | None = None,
+        network: Any = None,
+        **settings: Any,
+    ) -> Trainer:
+        """A trainer that goes on from a run directory, in it, or from a checkpoint (*.safetensors), as a run of its own.
+
+            Trainer.from_checkpoint("runs/pong", total_steps=20_000_000)
+
+        It has the settings of the run, but for those that are given. A run that goes on from a checkpoint has no
+        directory unless `run_dir` says one, which must be empty; it begins with the checkpoint's parameters, statistics
+        of the optimizer and counts. `env` and `network` are given as they were to `Trainer`, where they cannot be
+        imported by their names. Raises `ConfigError` and `CheckpointError` as `Trainer`.
+        """
+        place = Path(path).expanduser()
+        if env is not None:  # before the settings are read, which may name them
+            envs.register(env)
+        if network is not None:
+            register(network)
+        if place.is_dir():
+            stored = StoredRun.read(place)
+            if stored.config is None:
+                raise CheckpointError(f"there is no run in {shown(place)}")
+            return cls(stored.config.replace(**settings, run_dir=place, resume=True), env=env, network=network)
+        saved = checkpoints.load(place)
+        config = Config.from_json(saved.config).replace(run_dir=None, resume=False).replace(**settings)
+        return cls(config, env=env, network=network, checkpoint=saved)
+
+    def _open(
+        self,
+        config: Config,
+        clients: Sequence[_core.EnvClient] | None,
+        checkpoint: checkpoints.Checkpoint | None = None,
+    ) -> None:
         num_workers = len(clients) if clients is not None else config.num_workers or cores()
         self.config = dataclasses.replace(config, num_workers=num_workers)
         self._spec = envs.spec_of(config)
@@ -113,7 +157,7 @@ class Trainer:
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         self.kind = self._run_directory.kind if self._run_directory else "new"
-        resumed = self._run_directory.resumed if self._run_directory else None
+        resumed = (self._run_directory.resumed if self._run_directory else None) or checkpoint
         first_step = resumed.step if resumed else 0
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if self.config.network is not None:
@@ -171,9 +215,12 @@ class Trainer:
     def start(self, until: int | None = None) -> None:
         """Starts the workers, which end at `until` agent steps (`total_steps` by default), and returns.
 
-        `wait()` looks after them: without it no metrics and no checkpoints are written, and `max_minutes` and
-        `stop_at_return` end nothing. Raises `RuntimeError` when they run already or when one has failed, and
-        `ConfigError` for steps beyond `total_steps`, where the learning rate has fallen to its end.
+        A thread looks after them, whoever waits or not: it writes metrics and checkpoints when they are due, ends the
+        run at `max_minutes` and `stop_at_return`, and saves everything at its end. It keeps the trainer until then. A
+        file that cannot be written is told of in a warning, once, and tried again when it is next due.
+
+        Raises `RuntimeError` when they run already or when one has failed, and `ConfigError` for steps beyond
+        `total_steps`, where the learning rate has fallen to its end.
         """
         engine = self._require()
         most = self.config.total_steps
@@ -181,32 +228,79 @@ class Trainer:
         now = time.monotonic()
         with self._writing:
             before = engine.stats()
-            engine.start(until)
+            run = engine.start(until)
             self._began = (before["steps"], before["wall_seconds"])
             self._rate = RateMeter()
             self._next_log = now + self.config.log_every_seconds
             self._next_checkpoint = now + self.config.checkpoint_every_seconds
+            supervisor = Supervisor(engine, run, self._look, self._finish)
+            try:
+                supervisor.start()
+            except BaseException:  # no thread is left for it
+                self._wait_for_the_end(engine, engine.request_stop())
+                raise
+            self._supervisor = supervisor
 
     @counted
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until the workers have ended, at most `timeout` seconds; True when they have.
+        """Waits until the workers have ended and everything is saved, at most `timeout` seconds; True when it is.
 
-        Meanwhile it writes metrics and checkpoints that are due, and ends the run at `max_minutes` and
-        `stop_at_return`. A file that cannot be written is told of in a warning, once, and tried again when it is next
-        due. Raises `WorkerError` when a worker failed.
+        Raises `WorkerError` when a worker failed.
         """
         engine = self._require()
-        deadline = math.inf if timeout is None else time.monotonic() + _seconds(timeout)
-        while True:
-            remaining = max(0.0, deadline - time.monotonic())
-            ended = engine.wait(min(_SLICE_SECONDS, remaining))
-            if engine.failure is not None:
-                raise WorkerError(*engine.failure)
-            if ended:
-                return True
-            self._observe()
-            if time.monotonic() >= deadline:
-                return False
+        supervisor = self._supervisor
+        done = supervisor is None or supervisor.wait(None if timeout is None else _seconds(timeout))
+        if engine.failure is not None:
+            raise WorkerError(*engine.failure)
+        if done and supervisor is not None and supervisor.error is not None:
+            raise supervisor.error
+        return done
+
+    def metrics(self, every_steps: int = 10_000, *, until: int | None = None) -> Iterator[dict[str, Any]]:
+        """Numbers of `stats()` whenever `every_steps` more agent steps are done, and at the end of the run.
+
+            for line in trainer.metrics(every_steps=10_000):
+                print(line["step"], line["mean_return_100"])
+
+        Starts a run to `until` agent steps, all of `total_steps` by default, unless one is under way. Who is slow gets
+        the newest numbers and not those between. Leaving the loop leaves the run as it is. Raises as `start` and `wait`.
+        """
+        every = whole_number("every_steps", every_steps, 1)
+        if not self._require().under_way:
+            self.start(until)
+        return self._metrics_of_the_run(every)
+
+    def _metrics_of_the_run(self, every: int) -> Iterator[dict[str, Any]]:
+        with contextlib.suppress(_ClosedError):  # by another thread: nothing more comes
+            next_step = self.stats()["step"] + every
+            ended = False
+            while not ended:
+                ended = self.wait(_POLL_SECONDS)
+                line = self.stats()
+                if ended or line["step"] >= next_step:
+                    next_step = line["step"] // every * every + every
+                    yield line
+
+    @counted
+    def pause(self) -> bool:
+        """Has the workers stand still, with all that they have, and waits until they do; True when they do.
+
+        They stop at their next environment step or update. False where the run has ended meanwhile or is about to.
+        Paused time is no training time. Does nothing twice; raises `RuntimeError` before the first `start()`.
+        """
+        engine = self._require()
+        paused = engine.pause()
+        while paused and not engine.wait_until_paused(_SLICE_SECONDS):
+            paused = engine.phase == "paused"
+        return paused
+
+    @counted
+    def resume(self) -> bool:
+        """Lets the workers of a paused run go on as if nothing had been; False where the run has ended meanwhile."""
+        engine = self._require()
+        with self._writing:
+            self._rate = RateMeter()
+        return engine.resume()
 
     @counted
     def request_stop(self) -> None:
@@ -245,8 +339,11 @@ class Trainer:
                 failure = error
             self._last_stats = self._stats(engine)
             self._release()
-            if failure is not None:
-                raise failure
+            supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.join()
+        if failure is not None:
+            raise failure
 
     def __enter__(self) -> Trainer:
         return self
@@ -393,6 +490,7 @@ class Trainer:
             normalization=self._normalization(snapshot["normalization"]),
             workers=snapshot["workers"],
             versions=versions(),
+            spaces=self._spec,
             skipped_updates=snapshot["skipped_updates"],
             recent_episodes=snapshot["recent_episodes"],
         )
@@ -488,18 +586,41 @@ class Trainer:
         }
         return line
 
-    def _observe(self) -> None:
+    @contextlib.contextmanager
+    def _writing_unless_closed(self) -> Iterator[_core.Engine | None]:
+        """For the supervisor: the engine, with `_writing` held; None where the trainer is closed.
+
+        Whoever closes it may hold the lock, in a signal's handler, until the supervisor has ended.
+        """
+        while not self._writing.acquire(timeout=_SLICE_SECONDS):
+            if self._engine is None:
+                yield None
+                return
+        try:
+            yield self._engine
+        finally:
+            self._writing.release()
+
+    def _finish(self) -> None:
+        """The end of a run: saves everything. What fails is tried again, and told, by stop() or close()."""
+        with self._writing_unless_closed() as engine:
+            if engine is not None and not engine.under_way:
+                with contextlib.suppress(CheckpointError, OSError, MemoryError):
+                    self._save_what_is_not_saved()
+
+    def _look(self) -> None:
         """Does what is due: metrics, a checkpoint, the end of the run."""
         now = time.monotonic()
-        with self._writing:
-            engine = self._require()
+        with self._writing_unless_closed() as engine:
+            if engine is None:
+                return
             if now >= self._next_log:
                 self._next_log = now + self.config.log_every_seconds
                 self._write_metrics()
             if self._run_directory is not None and now >= self._next_checkpoint:
                 self._next_checkpoint = now + self.config.checkpoint_every_seconds
                 with self._told_once("a checkpoint"):
-                    self.save()
+                    self._save(None)
         core = engine.stats()
         if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
             engine.request_stop()
@@ -632,10 +753,11 @@ class Trainer:
             for i, state in enumerate(saved.workers if same_workers and same_envs else []):
                 engine.load_worker_state(i, state)
         except ValueError as error:
-            raise CheckpointError(f"the checkpoint in {self.config.run_dir} is of another network: {error}") from error
-        assert self._run_directory is not None
-        checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
-        self._saved = (saved.step, saved.updates, bool(saved.workers))
+            raise CheckpointError(f"the checkpoint is of another network: {error}") from error
+        if self.kind == "resumed":
+            assert self._run_directory is not None
+            checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
+            self._saved = (saved.step, saved.updates, bool(saved.workers))
 
 
 def _with_network(config: Config, network: Any) -> Config:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from a3c_fast import _core
 from a3c_fast.envs.spec import EnvSpec, ObservationSpec
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.lowering import Constants, Graph, RefusedError, line_of
@@ -25,11 +24,13 @@ from a3c_fast.network_checks import check_forward, state_size_of
 from a3c_fast.network_factory import make
 from a3c_fast.observing import FLOATS, observation_buffers
 from a3c_fast.policy import to_flat, to_named
+from a3c_fast.torch_state import NewThreadTorch
 from a3c_fast.user_policy import Rows, UserPolicy
 
 if TYPE_CHECKING:
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
+    from a3c_fast.stored_settings import NetworkSettings
 
 _LINE = 16  # floats in a cache line
 _PROBED = 5  # observations of which a checkpoint keeps what the network made
@@ -47,7 +48,7 @@ class UserNetwork:
     elements = 0
     """Of the tensors that a forward pass makes for one observation."""
 
-    def __init__(self, config: Config, spec: EnvSpec) -> None:
+    def __init__(self, config: Config | NetworkSettings, spec: EnvSpec) -> None:
         """Makes the module; the observations have been measured. Raises `ConfigError`."""
         assert config.network is not None
         self.name = config.network
@@ -190,6 +191,8 @@ class UserNetwork:
             flat.append(np.pad(values, (0, -values.size % _LINE)))
             offset += flat[-1].size
         self.size, self.channels_last = offset, channels_last
+        from a3c_fast import _core  # only here: a policy that is loaded needs it not
+
         core = _core.ExportedNetwork(
             parameters=self.specs,
             initial=np.concatenate(flat),
@@ -259,6 +262,8 @@ class UserNetwork:
                 )
 
     def _core_network(self, num_envs: int) -> Any:
+        from a3c_fast import _core
+
         model = _core.ModelConfig(
             kind="mlp",  # of no meaning here
             observation=self.spec.observation.core(),
@@ -301,7 +306,7 @@ def load_constants(
         name: value.shape for name, value in stored.items()
     }:
         raise CheckpointError("the checkpoint is of another network: its frozen parameters and buffers are others")
-    with _core.NewThreadTorch(), torch.no_grad():
+    with NewThreadTorch(), torch.no_grad():
         tensors = {name: torch.from_numpy(np.array(stored[name])).to(constants[name].dtype) for name in stored}
         nn.Module.load_state_dict(module, tensors, strict=False)
 
@@ -310,7 +315,7 @@ def policy_of(
     module: nn.Module, spec: EnvSpec, state: Mapping[str, torch.Tensor], *, normalize_observations: bool
 ) -> UserPolicy:
     """A copy of the module with these parameters, and the moments of observations where it is given normalized ones."""
-    with _core.NewThreadTorch():
+    with NewThreadTorch():
         policy = UserPolicy(
             copy.deepcopy(module), spec.observation, spec.action, normalize_observations=normalize_observations
         )
@@ -337,7 +342,7 @@ def outputs_of(
     module: nn.Module, spec: EnvSpec, parameters: Mapping[str, npt.NDArray[Any]], rows: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float32]:
     """Outputs and values [N, num_outputs + 1] of a copy of the module with these parameters."""
-    with _core.NewThreadTorch(), torch.no_grad():
+    with NewThreadTorch(), torch.no_grad():
         module = copy.deepcopy(module)
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in parameters.items()}
         nn.Module.load_state_dict(module, tensors, strict=False)
@@ -364,7 +369,7 @@ def check_probe(module: nn.Module, spec: EnvSpec, stored: Checkpoint, name: str)
         )
 
 
-def stored_policy(checkpoint: Checkpoint, config: Config, spec: EnvSpec) -> UserPolicy:
+def stored_policy(checkpoint: Checkpoint, config: Config | NetworkSettings, spec: EnvSpec) -> UserPolicy:
     """The policy of a checkpoint whose network is the user's own. Raises `CheckpointError` where it is another one."""
     network = UserNetwork(config, spec)
     network.load_constants(checkpoint.constants)
@@ -376,7 +381,7 @@ def stored_policy(checkpoint: Checkpoint, config: Config, spec: EnvSpec) -> User
     normalizes = config.normalize_observations and "observation_count" in checkpoint.normalization
     if normalizes:
         state |= observation_buffers(checkpoint.normalization)
-    with _core.NewThreadTorch():
+    with NewThreadTorch():
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
     return policy_of(network.module, spec, tensors, normalize_observations=normalizes)
 

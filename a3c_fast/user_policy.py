@@ -43,8 +43,8 @@ def action_space(spec: ActionSpec) -> gymnasium.Space[Any]:
     if spec.is_continuous:
         return spaces.Box(np.array(spec.low, np.float32), np.array(spec.high, np.float32), dtype=np.float32)
     if len(spec.choices) == 1:
-        return spaces.Discrete(spec.choices[0], start=spec.first)
-    return spaces.MultiDiscrete(list(spec.choices))
+        return spaces.Discrete(spec.choices[0], start=spec.first_choices[0])
+    return spaces.MultiDiscrete(list(spec.choices), start=list(spec.first_choices))
 
 
 def _shape_of(part: Any) -> tuple[int, ...]:

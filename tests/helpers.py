@@ -218,6 +218,17 @@ def end_of(process: subprocess.Popen[str]) -> Result:
     return Result(process.returncode, stdout or "", stderr or "")
 
 
+def python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own."""
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def snapshot_of_files(directory: Path) -> dict[Path, tuple[int, bytes]]:
+    """All files below a directory, with when they were written and what is in them."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*") if path.is_file()}
+
+
 def read_lines(run_dir: Path) -> list[dict[str, Any]]:
     """The whole lines of metrics.jsonl, read without the package's help."""
     path = run_dir / "metrics.jsonl"

@@ -44,7 +44,7 @@ def test_rows_and_flags_are_those_of_the_environments() -> None:
     observation = spec.observation
     assert [part.name for part in observation.parts] == ["image", "inside.0", "inside.1", "numbers"]
     assert observation.array_shape == (2, 8, 6)
-    assert spec.action == envs.ActionSpec((2,), first=0)
+    assert spec.action == envs.ActionSpec((2,), starts=(3,))
     ours = [user_envs.Corridor() for _ in range(3)]
     seen = [env.reset(seed=i + 1)[0] for i, env in enumerate(ours)]
     over = [False] * 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import subprocess
 import sys
 import threading
 import warnings
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import FAKE, PATIENCE, read_lines, wait_until
+from helpers import FAKE, PATIENCE, python, read_lines, wait_until
 
 import a3c_fast._core  # noqa: F401  (loads the libraries of the extension)
 import a3c_fast_core as core
@@ -378,11 +377,6 @@ for state in ("ready", "running", "ended", "failed", "closed"):
     trainer.close()
 print("done")
 """
-
-
-def python(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error::ResourceWarning", "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_a_fork_in_any_state_leaves_the_child_alone() -> None:

@@ -252,10 +252,12 @@ def _action(env_id: str, facts: Mapping[str, Any]) -> ActionSpec:
     if any(continuous):
         raise ConfigError("env_id", env_id, f"its actions are choices and numbers together ({names}): not supported")
     choices: list[int] = []
+    starts: list[int] = []
     for leaf in leaves:
         if leaf["kind"] == "Box":
             raise ConfigError("env_id", env_id, "its actions are a Box of whole numbers: MultiDiscrete is supported")
         choices += leaf["values"]
+        starts += leaf["first"]
     if not choices or not all(math.isfinite(n) and n >= 1 for n in choices):
         raise ConfigError("env_id", env_id, "its actions have no components")
-    return ActionSpec(choices=tuple(choices), masked=bool(facts["masked"]))
+    return ActionSpec(tuple(choices), masked=bool(facts["masked"]), starts=tuple(starts) if any(starts) else ())

@@ -141,6 +141,9 @@ class ActionSpec:
     """What the environment calls the discrete choice 0."""
     masked: bool = False
     """The environment says at each step which choices are allowed."""
+    starts: tuple[int, ...] = ()
+    """What a user's environment calls the choice 0 of each component, where that is not 0 for all; its process adds
+    it."""
 
     @property
     def is_continuous(self) -> bool:
@@ -156,6 +159,11 @@ class ActionSpec:
     def num_outputs(self) -> int:
         """Of a policy for it: logits, or the means and the logarithms of the deviations."""
         return sum(self.choices) or 2 * self.size
+
+    @property
+    def first_choices(self) -> tuple[int, ...]:
+        """What the environment calls the choice 0 of each discrete component."""
+        return self.starts or (self.first,) * len(self.choices)
 
     @property
     def is_bounded(self) -> bool:
@@ -192,6 +200,29 @@ class EnvSpec:
         from a3c_fast import _core
 
         return _core.EnvSpec(num_envs=num_envs, observation=self.observation.core(), action=self.action.core())
+
+
+def stored(spec: EnvSpec) -> dict[str, Any]:
+    """As JSON, for `restored`."""
+    parts = [{**vars(part), "shape": list(part.shape)} for part in spec.observation.parts]
+    action = vars(spec.action)
+    # JSON has no infinities.
+    bounds = {
+        name: [bound if math.isfinite(bound) else None for bound in action[name]] for name in ("low", "high")
+    }
+    return {"observation": parts, "action": {**action, **bounds}}
+
+
+def restored(values: Mapping[str, Any]) -> EnvSpec:
+    """The spec that `stored` made JSON of. Raises `ValueError` for what is none."""
+    try:
+        parts = tuple(Part(**{**part, "shape": tuple(part["shape"])}) for part in values["observation"])
+        action = {name: tuple(value) if isinstance(value, list) else value for name, value in values["action"].items()}
+        for name, infinite in (("low", -math.inf), ("high", math.inf)):
+            action[name] = tuple(infinite if bound is None else float(bound) for bound in action[name])
+        return EnvSpec(ObservationSpec(parts), ActionSpec(**action))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"its spaces cannot be read: {error}") from error
 
 
 def flattened(observations: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

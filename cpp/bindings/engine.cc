@@ -169,6 +169,7 @@ const char* phase_name(const Engine& engine) {
   switch (engine.phase()) {
     case Phase::ready: return "ready";
     case Phase::running: return "running";
+    case Phase::paused: return "paused";
     case Phase::stopping: return "stopping";
     case Phase::ended: return "ended";
     case Phase::failed: return "failed";
@@ -184,7 +185,33 @@ void bind_engine(py::module_& m) {
   py::class_<Engine, EngineHolder>(m, "Engine")
       .def(py::init(&make_engine), "train"_a, "model"_a, "clients"_a)
       .def(
-          "start", [](Engine& e, int64_t until) { without_gil([&] { e.start(until); }); }, "until"_a)
+          "start",
+          [](Engine& e, int64_t until) {
+            int64_t run = 0;
+            without_gil([&] { run = e.start(until); });
+            return run;
+          },
+          "until"_a)
+      .def("pause",
+           [](Engine& e) {
+             bool paused = false;
+             without_gil([&] { paused = e.pause(); });
+             return paused;
+           })
+      .def("resume",
+           [](Engine& e) {
+             bool runs = false;
+             without_gil([&] { runs = e.resume(); });
+             return runs;
+           })
+      .def(
+          "wait_until_paused",
+          [](Engine& e, double seconds) {
+            bool paused = false;
+            without_gil([&] { paused = e.wait_until_paused(seconds); });
+            return paused;
+          },
+          "seconds"_a)
       .def("request_stop",
            [](Engine& e) {
              int64_t run = 0;
@@ -211,6 +238,7 @@ void bind_engine(py::module_& m) {
       .def("close", [](Engine& e) { without_gil([&] { e.close(); }); })
       .def_property_readonly("phase", &phase_name)
       .def_property_readonly("running", &Engine::running)
+      .def_property_readonly("under_way", &Engine::under_way)
       .def_property_readonly("failure", &engine_failure)
       .def_property_readonly("num_workers", &Engine::num_workers)
       .def_property_readonly("parameter_specs", [](const Engine& e) { return specs_of(e.parameter_specs()); })

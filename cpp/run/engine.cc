@@ -44,7 +44,7 @@ int Engine::State::running() const {
 }
 
 double Engine::State::wall_seconds() const {
-  if (!under_way()) return seconds_before;
+  if (!runs()) return seconds_before;
   return seconds_before + std::chrono::duration<double>(Clock::now() - began).count();
 }
 
@@ -53,12 +53,19 @@ void Engine::State::become(Phase next) {
   changed.notify_all();
 }
 
-void Engine::State::fail(int worker, std::string message) {
-  {
-    const std::lock_guard lock(mutex);
-    if (!failure) failure = WorkerFailure{worker, std::move(message)};
+void Engine::State::stop() {
+  if (phase == Phase::paused) {
+    began = Clock::now();
+    become(Phase::running);
   }
   shared.stop = true;
+  shared.pause.open();
+}
+
+void Engine::State::fail(int worker, std::string message) {
+  const std::lock_guard lock(mutex);
+  if (!failure) failure = WorkerFailure{worker, std::move(message)};
+  stop();
 }
 
 Engine::Engine(const TrainConfig& train, const ModelConfig& model, std::vector<std::unique_ptr<EnvClient>> clients) {
@@ -106,16 +113,18 @@ std::unique_lock<std::mutex> Engine::lock_at_rest(const char* what) const {
   return held;
 }
 
-void Engine::start(int64_t until) {
+int64_t Engine::start(int64_t until) {
   State& state = *state_;
   std::unique_lock held = lock();
   if (state.starts_refused) throw StateError("cannot start: this engine is closed");
   if (state.failure && !state.under_way())
     throw StateError("cannot start again after a worker failed: " + state.failure->message);
+  if (state.phase == Phase::paused) throw StateError("cannot start: the run is paused, and resume() goes on with it");
   if (state.under_way()) throw StateError("cannot start while the workers run: stop them first");
   const Phase before = state.phase;
   if (supervisor_.joinable()) supervisor_.join();  // of the run before: to end it was the last that it did
   state.shared.stop = false;
+  state.shared.pause.expect(num_workers_);
   state.shared.until = until;
   std::fill(state.alive.begin(), state.alive.end(), 0);
   std::fill(state.stuck.begin(), state.stuck.end(), 0);
@@ -138,7 +147,7 @@ void Engine::start(int64_t until) {
     }
     supervisor_ = std::thread(supervise, state_);
   } catch (...) {  // the system gives no more threads: end those that there are
-    state.shared.stop = true;
+    state.stop();
     state.become(Phase::stopping);
     held.unlock();
     for (std::thread& thread : state.threads) {
@@ -151,6 +160,7 @@ void Engine::start(int64_t until) {
     state.become(state.failure ? Phase::failed : before);
     throw;
   }
+  return state.run;
 }
 
 void Engine::work(const std::shared_ptr<State>& state, int index) {
@@ -164,6 +174,7 @@ void Engine::work(const std::shared_ptr<State>& state, int index) {
   } catch (...) {
     state->fail(index, "an exception that is no std::exception");
   }
+  state->shared.pause.leave();
   const std::lock_guard lock(state->mutex);
   state->alive[index] = 0;
   if (state->detached[index]) end_computing();
@@ -176,7 +187,7 @@ void Engine::give_up_silent_workers(State& state, std::vector<std::pair<int64_t,
     if (!state.alive[i] || state.stuck[i]) continue;
     auto& [last_heartbeat, silent_seconds] = seen[i];
     const int64_t heartbeat = state.workers[i]->heartbeat.load(std::memory_order_relaxed);
-    if (heartbeat != last_heartbeat) {
+    if (heartbeat != last_heartbeat || state.workers[i]->stands) {
       last_heartbeat = heartbeat;
       silent_seconds = 0;
     } else if ((silent_seconds += passed) > limit) {
@@ -184,7 +195,7 @@ void Engine::give_up_silent_workers(State& state, std::vector<std::pair<int64_t,
       message << "no progress for " << limit << " seconds while " << state.workers[i]->activity.load();
       if (!state.failure) state.failure = WorkerFailure{static_cast<int>(i), message.str()};
       state.stuck[i] = 1;
-      state.shared.stop = true;
+      state.stop();
     }
   }
 }
@@ -220,10 +231,39 @@ void Engine::supervise(const std::shared_ptr<State>& state) {
   state->become(state->failure ? Phase::failed : Phase::ended);
 }
 
+bool Engine::pause() {
+  const std::unique_lock held = lock();
+  const Phase phase = state_->phase;
+  if (phase == Phase::ready || phase == Phase::closed) throw StateError("cannot pause: no run has begun");
+  if (phase == Phase::running) {
+    state_->shared.pause.close();
+    state_->seconds_before = state_->wall_seconds();
+    state_->become(Phase::paused);
+  }
+  return state_->phase == Phase::paused;
+}
+
+bool Engine::resume() {
+  const std::unique_lock held = lock();
+  const Phase phase = state_->phase;
+  if (phase == Phase::ready || phase == Phase::closed) throw StateError("cannot resume: no run has begun");
+  if (phase == Phase::paused) {
+    state_->began = Clock::now();
+    state_->become(Phase::running);
+    state_->shared.pause.open();
+  }
+  return state_->phase == Phase::running;
+}
+
+bool Engine::wait_until_paused(double seconds) {
+  require_own_process();
+  return state_->shared.pause.wait_until_all_stand(seconds);
+}
+
 int64_t Engine::request_stop() {
   const std::unique_lock held = lock();
-  if (state_->phase == Phase::running) {
-    state_->shared.stop = true;
+  if (state_->phase == Phase::running || state_->phase == Phase::paused) {
+    state_->stop();
     state_->become(Phase::stopping);
   }
   return state_->run;
@@ -263,6 +303,11 @@ Phase Engine::phase() const {
 }
 
 bool Engine::running() const {
+  const std::unique_lock held = lock();
+  return state_->runs();
+}
+
+bool Engine::under_way() const {
   const std::unique_lock held = lock();
   return state_->under_way();
 }

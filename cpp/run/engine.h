@@ -3,15 +3,17 @@
 // The life of a run is one state, Phase, under one mutex. Every method may be called by any thread at any time; what a
 // phase does not allow throws StateError and changes nothing. No call takes the GIL.
 //
-//                   start()      request_stop()   wait()               load_...()   close()
-//   ready           -> running   -                true                 yes          -> closed
-//   running         refused      -> stopping      until it has ended   refused      -> stopping -> closed
-//   stopping        refused      -                until it has ended   refused      -> closed
-//   ended           -> running   -                true                 yes          -> closed
-//   failed          refused      -                true                 yes          -> closed
-//   closed          refused      -                true                 refused      -
+//                   start()      pause()     resume()     request_stop()   wait()               load_...()   close()
+//   ready           -> running   refused     refused      -                true                 yes          -> closed
+//   running         refused      -> paused   -            -> stopping      until it has ended   refused      -> closed
+//   paused          refused      -           -> running   -> stopping      until it has ended   refused      -> closed
+//   stopping        refused      false       false        -                until it has ended   refused      -> closed
+//   ended           -> running   false       false        -                true                 yes          -> closed
+//   failed          refused      false       false        -                true                 yes          -> closed
+//   closed          refused      refused     refused      -                true                 refused      -
 //
-// stopping becomes ended, or failed where a worker failed, when the last worker has ended; so does running, by itself.
+// stopping becomes ended, or failed where a worker failed, when the last worker has ended; so does running, by itself,
+// and paused, where a worker fails before it stands still.
 // A worker that hangs is given up and fails the run; while it has not come back what needs its rest is refused.
 // After a fork the child has none of the threads: there every method but the destructor throws StateError.
 #pragma once
@@ -35,7 +37,7 @@
 
 namespace a3c {
 
-enum class Phase { ready, running, stopping, ended, failed, closed };
+enum class Phase { ready, running, paused, stopping, ended, failed, closed };
 
 // A call that the state of the run does not allow.
 class StateError : public std::logic_error {
@@ -84,8 +86,16 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Starts the workers; they end when `until` steps are claimed, at request_stop(), or at the first failure.
-  void start(int64_t until);
+  // Starts the workers; they end when `until` steps are claimed, at request_stop(), or at the first failure. Returns the
+  // number of the run, for wait_for().
+  int64_t start(int64_t until);
+  // The workers stand still at their next environment step or update, with all that they have; resume() lets them go
+  // on as if nothing had been. Neither waits; false where the run has ended or will. Time that is paused is no training
+  // time.
+  bool pause();
+  bool resume();
+  // Waits until no worker computes, at most `seconds`; false where the time was over or the run is not paused any more.
+  bool wait_until_paused(double seconds);
   // Ends a run that is under way; does not wait, and does nothing to a later one. Returns the number of the last run
   // that has begun, for wait_for().
   int64_t request_stop();
@@ -99,6 +109,7 @@ class Engine {
   void close();
   Phase phase() const;
   bool running() const;  // running or stopping
+  bool under_way() const;  // the same, or paused
   std::optional<WorkerFailure> failure() const;
 
   Stats stats() const;
@@ -143,16 +154,18 @@ class Engine {
     std::vector<uint8_t> stuck;                    // guarded by mutex: the watchdog gave this worker up
     std::vector<uint8_t> detached;                 // guarded by mutex: nobody will join the thread of this worker
     int64_t run = 0;                               // guarded by mutex: the number of the last one that has begun
-    Clock::time_point began{};                     // guarded by mutex: when it did
-    double seconds_before = 0;                     // guarded by mutex: of the runs that have ended
+    Clock::time_point began{};                     // guarded by mutex: when it did, or went on after a pause
+    double seconds_before = 0;                     // guarded by mutex: of training before that
     std::vector<std::thread> threads;              // of start(), with mutex held, and then of the supervisor alone
     std::unique_ptr<ExactFloat32> exact;           // guarded by mutex: there while a run is under way
 
     // With mutex held:
-    bool under_way() const { return phase == Phase::running || phase == Phase::stopping; }
+    bool runs() const { return phase == Phase::running || phase == Phase::stopping; }
+    bool under_way() const { return runs() || phase == Phase::paused; }
     int running() const;  // workers alive and not given up
     double wall_seconds() const;
     void become(Phase next);
+    void stop();
 
     void fail(int worker, std::string message);
   };

@@ -26,6 +26,10 @@ bool claim_rollout(Shared& shared, int64_t size) {
   return true;
 }
 
+void stand_while_paused(Worker& worker, Shared& shared) {
+  if (shared.pause.pass(worker.stands)) start(worker.clock);  // that time belongs to no stage
+}
+
 // theta' <- theta.
 void pull(Worker& worker, const Shared& shared) {
   shared.params.pull(worker.network->parameters());
@@ -127,6 +131,7 @@ bool roll_out(Worker& worker, Shared& shared) {
     worker.has_observation = true;
   }
   for (int t = 0; t < rollout.t_max; ++t) {
+    stand_while_paused(worker, shared);
     if (shared.stop.load(std::memory_order_relaxed)) {
       worker.normalizer.end_rollout(shared.normalizer);
       carry(worker, t);
@@ -318,6 +323,7 @@ void run_worker(Worker& worker, Shared& shared) {
       order_samples(worker, epoch, shared.config.envs_per_update);
       for (int64_t first = 0; first < rollout.size(); first += update_size) {
         let_fork();
+        stand_while_paused(worker, shared);
         update(worker, shared, epoch > 0, &worker.sample_order[first]);
       }
     }

@@ -15,6 +15,7 @@
 #include "learn/shared_params.h"
 #include "model/network.h"
 #include "policy/distribution.h"
+#include "run/pause_point.h"
 #include "run/stats.h"
 
 namespace a3c {
@@ -36,6 +37,7 @@ struct Shared {
   SharedParams params;                      // racy on purpose, because Hogwild
   Normalizer normalizer;                    // its own mutex
   std::atomic<bool> stop{false};            // atomic; seen between any two environment steps
+  PausePoint pause;                         // its own mutex; passed between environment steps and between updates
   std::atomic<int64_t> until{0};            // atomic; no rollout begins at or beyond this step
   std::atomic<int64_t> claimed{0};          // atomic; steps of finished rollouts and of those under way
   std::atomic<int64_t> steps{0};            // atomic; valid steps of finished rollouts
@@ -79,10 +81,12 @@ struct Worker {
   StageLog stages;                        // its own mutex
   std::atomic<int64_t> heartbeat{0};      // atomic; moves with every environment step and every update
   std::atomic<const char*> activity{""};  // atomic; what a worker that is silent was doing
+  std::atomic<bool> stands{false};        // atomic; it stands still, since the run is paused
 };
 
 // The thread body. Returns when shared.stop is set or shared.until is reached; throws what the environment, the
-// model or ten non-finite gradients in a row throw. Blocks only in env.recv().
+// model or ten non-finite gradients in a row throw. Blocks only in env.recv() and, while the run is
+// paused, in shared.pause.
 void run_worker(Worker& worker, Shared& shared);
 
 }  // namespace a3c

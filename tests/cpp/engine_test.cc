@@ -764,6 +764,100 @@ TEST(a_run_goes_through_its_phases) {
   CHECK(engine->stats().steps > 0);
 }
 
+TEST(a_run_that_is_paused_again_and_again_learns_the_same) {
+  TrainConfig config = normalizing();
+  config.update_epochs = 2;
+  std::vector<std::vector<float>> learned;
+  for (const bool pauses : {false, true}) {
+    const auto engine = make_engine(fake_clients(1), config);
+    engine->start(2000);
+    int times = 0;
+    while (pauses && engine->pause()) {
+      if (!engine->wait_until_paused(kPatience)) break;  // it had just ended
+      ++times;
+      CHECK(engine->resume() || engine->phase() == Phase::ended);
+    }
+    CHECK(engine->wait(kPatience));
+    CHECK(engine->phase() == Phase::ended);
+    CHECK(times > 0 || !pauses);
+    learned.push_back(parameters(*engine));
+  }
+  CHECK(learned[0] == learned[1]);
+}
+
+TEST(nothing_moves_while_a_run_is_paused) {
+  TrainConfig config = small_config();
+  config.watchdog_seconds = 0.05;
+  const auto engine = make_engine(fake_clients(3), config);
+  CHECK_THROWS(engine->pause(), "no run has begun");
+  CHECK_THROWS(engine->resume(), "no run has begun");
+  engine->start(kForever);
+  for (int i = 0; i < 1000; ++i) {
+    CHECK(engine->pause());
+    CHECK(engine->pause());
+    CHECK(engine->wait_until_paused(kPatience));
+    CHECK(engine->phase() == Phase::paused);
+    CHECK(!engine->running());
+    CHECK(engine->under_way());
+    const std::vector<float> before = parameters(*engine);
+    const Stats stats = engine->stats();
+    if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(300));  // longer than the watchdog's patience
+    CHECK(parameters(*engine) == before);
+    CHECK_EQUAL(engine->stats().steps, stats.steps);
+    CHECK_EQUAL(engine->stats().wall_seconds, stats.wall_seconds);
+    CHECK_THROWS(engine->start(kForever), "the run is paused");
+    CHECK_THROWS(engine->load_parameters(before.data()), "while the workers run");
+    CHECK(engine->snapshot().workers.empty());
+    CHECK(engine->resume());
+    CHECK(engine->resume());
+    CHECK(engine->running());
+  }
+  engine->request_stop();
+  CHECK(engine->wait(kPatience));
+  CHECK(!engine->pause());
+  CHECK(!engine->resume());
+  CHECK(!engine->wait_until_paused(0));
+  CHECK(!engine->failure());
+}
+
+TEST(a_paused_run_can_be_stopped_and_closed_and_begun_again) {
+  const auto engine = make_engine(fake_clients(2));
+  for (int i = 0; i < 50; ++i) {
+    engine->start(kForever);
+    CHECK(engine->pause());
+    if (i % 2 == 0) CHECK(engine->wait_until_paused(kPatience));
+    CHECK(!engine->wait(0.001));
+    engine->request_stop();
+    CHECK(engine->wait(kPatience));
+    CHECK(engine->phase() == Phase::ended);
+  }
+  engine->start(kForever);
+  CHECK(engine->pause());
+  engine->close();
+  CHECK(engine->phase() == Phase::closed);
+  CHECK_THROWS(engine->pause(), "no run has begun");
+}
+
+TEST(a_worker_that_fails_before_it_stands_still_ends_the_pause) {
+  const auto arrived = Gate::make(), gate = Gate::make();
+  const auto engine = make_engine(hooked_clients({[](int64_t) {},
+                                                  [=](int64_t step) {
+                                                    if (step != 5) return;
+                                                    arrived->open();
+                                                    gate->pass();
+                                                    throw std::runtime_error("the wheel fell off");
+                                                  }}));
+  engine->start(kForever);
+  arrived->pass();
+  CHECK(engine->pause());
+  CHECK(!engine->wait_until_paused(0.01));  // one is still inside
+  gate->open();
+  CHECK(!engine->wait_until_paused(kPatience));
+  CHECK(engine->wait(kPatience));
+  CHECK(engine->phase() == Phase::failed);
+  CHECK(!engine->resume());
+}
+
 TEST(closing_ends_a_run_and_wakes_those_that_wait) {
   const auto engine = make_engine(fake_clients(2));
   engine->start(kForever);
@@ -835,7 +929,7 @@ TEST(six_threads_may_ask_for_anything_at_any_time) {
   config.optimizer = adam_config();
   auto engine = make_engine(fake_clients(3), config);
   std::atomic<bool> done{false};
-  std::atomic<int64_t> starts{0}, refused{0}, rests{0};
+  std::atomic<int64_t> starts{0}, refused{0}, rests{0}, paused{0};
   std::mutex mutex;
   std::string broken;  // guarded by mutex
   const auto report = [&](const std::string& what) {
@@ -847,7 +941,7 @@ TEST(six_threads_may_ask_for_anything_at_any_time) {
     while (!done) {
       seed = seed * 1664525u + 1013904223u;
       try {
-        switch ((seed >> 16) % 10) {
+        switch ((seed >> 16) % 13) {
           case 0: engine->start(engine->stats().steps + 50), ++starts; break;
           case 1: engine->start(kForever), ++starts; break;
           case 2: engine->request_stop(); break;
@@ -871,6 +965,15 @@ TEST(six_threads_may_ask_for_anything_at_any_time) {
           case 7: engine->load_parameters(parameters(*engine).data()); break;
           case 8: engine->load_worker_state(1, engine->worker_state(1)); break;
           case 9: engine->load_normalization(engine->normalization()); break;
+          case 10: paused += engine->pause(); break;
+          case 11: engine->resume(); break;
+          case 12: {
+            if (!engine->pause()) break;
+            std::thread resumer([&] { engine->resume(); });  // another may have resumed it, or stopped it
+            engine->wait_until_paused(kPatience);
+            resumer.join();
+            break;
+          }
         }
       } catch (const StateError&) {
         ++refused;
@@ -886,7 +989,7 @@ TEST(six_threads_may_ask_for_anything_at_any_time) {
     const std::lock_guard lock(mutex);
     return broken.empty();
   };
-  while ((std::chrono::steady_clock::now() < end || starts == 0 || refused == 0) && unbroken())
+  while ((std::chrono::steady_clock::now() < end || starts == 0 || refused == 0 || paused == 0) && unbroken())
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   engine->close();  // while they go on
   CHECK(engine->phase() == Phase::closed);
