@@ -25,7 +25,7 @@ def actions_of(spec: ActionSpec, outputs: torch.Tensor, masks: torch.Tensor | No
     if masks is not None:
         outputs = torch.where(masks, outputs, _FORBIDDEN)
     chosen = []
-    for logits in outputs.split(spec.choices, 1):
+    for logits in torch.split(outputs, list(spec.choices), 1):
         if greedy:
             chosen.append(logits.argmax(1))
         else:

@@ -105,6 +105,8 @@ class Checkpoint:
     versions: dict[str, str] = field(default_factory=dict)
     spaces: EnvSpec | None = None
     """What the environments of the run show and take; None in those of earlier versions."""
+    changes: list[tuple[int, str, float]] = field(default_factory=list)
+    """Settings that changed while the run was under way: from which agent step on, which, and to what; oldest first."""
     skipped_updates: int = 0
     recent_episodes: list[tuple[float, int]] = field(default_factory=list)
     """Return and length (agent steps) of the last finished episodes, oldest first, 100 at most."""
@@ -250,6 +252,7 @@ class _Description(msgspec.Struct, kw_only=True):
     config: dict[str, Any]
     versions: dict[str, str]
     spaces: dict[str, Any] | None = None  # of versions that have load_policy()
+    changes: list[tuple[_Count, str, float]] = []
 
 
 class _Worker(msgspec.Struct):
@@ -279,6 +282,7 @@ def _text_of(checkpoint: Checkpoint) -> str:
         config=stored_settings.portable(checkpoint.config),
         versions=checkpoint.versions,
         spaces=None if checkpoint.spaces is None else stored(checkpoint.spaces),
+        changes=checkpoint.changes,
     )
     return json.dumps(msgspec.to_builtins(description), allow_nan=False)
 
@@ -404,6 +408,7 @@ def _checkpoint(
         workers=_possible(_unpack(packed) if workers is None else workers),
         versions=description.versions,
         spaces=None if description.spaces is None else restored(description.spaces),
+        changes=description.changes,
         skipped_updates=description.skipped_updates,
         recent_episodes=_recent(episodes),
     )

@@ -45,6 +45,8 @@ STRUCTURAL_FIELDS = (
 
 
 # What the defaults of other settings depend on.
+# What may change while a run is under way: cpp/run/live_settings.h.
+LIVE_FIELDS = ("learning_rate", "entropy_coef", "value_coef", "clip_coef", "max_grad_norm")
 DEFAULTS_DEPEND_ON = ("env_id", "preset", "update_epochs", "envs_per_worker", "network")
 
 

@@ -133,7 +133,7 @@ def make(name: str, config: Config | NetworkSettings, spec: EnvSpec) -> nn.Modul
     return module
 
 
-def _called(factory: Callable[..., nn.Module], config: Config, spec: EnvSpec) -> nn.Module:
+def _called(factory: Callable[..., nn.Module], config: Config | NetworkSettings, spec: EnvSpec) -> nn.Module:
     parameters = _parameters(factory)
     by_name = {name: float(getattr(config, name)) for name in _MEASURED if name in parameters}
     required = [

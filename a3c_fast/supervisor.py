@@ -45,6 +45,8 @@ class Supervisor:
                     look()
             except BaseException:
                 engine.request_stop()
+                while not engine.wait_for(run, _INTERVAL_SECONDS):
+                    pass
                 raise
             finish()
         except BaseException as error:

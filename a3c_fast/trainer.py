@@ -23,7 +23,7 @@ import torch
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
-from a3c_fast.config import Config, check_model
+from a3c_fast.config import LIVE_FIELDS, Config, check_model
 from a3c_fast.core_config import kernels_of, model_config, train_config
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.machine import cores, require_threads
@@ -31,8 +31,8 @@ from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.network_factory import register
 from a3c_fast.observing import Policy, observation_buffers
-from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
 from a3c_fast.paths import shown
+from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
@@ -91,6 +91,7 @@ class Trainer:
         self._writing = threading.RLock()
         self._next_log = self._next_checkpoint = 0.0
         self._saved: tuple[int, int, bool] | None = None  # steps, updates and whether at rest, of the newest checkpoint
+        self._changes: list[tuple[int, str, float]] = []
         self._told: dict[str, str] = {}  # what could not be written, and the failure that the user knows of
         self._rate = RateMeter()
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
@@ -117,7 +118,7 @@ class Trainer:
         network: Any = None,
         **settings: Any,
     ) -> Trainer:
-        """A trainer that goes on from a run directory, in it, or from a checkpoint (*.safetensors), as a run of its own.
+        """A trainer that goes on with a run in its directory, or from a checkpoint (*.safetensors) as a run of its own.
 
             Trainer.from_checkpoint("runs/pong", total_steps=20_000_000)
 
@@ -167,6 +168,7 @@ class Trainer:
         self._engine = self._make_engine(list(clients))
         if resumed:
             self._load(resumed)
+            self._changes = list(resumed.changes)
         if self._run_directory is not None:
             self._run_directory.write_config(self.config)
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
@@ -263,7 +265,7 @@ class Trainer:
                 print(line["step"], line["mean_return_100"])
 
         Starts a run to `until` agent steps, all of `total_steps` by default, unless one is under way. Who is slow gets
-        the newest numbers and not those between. Leaving the loop leaves the run as it is. Raises as `start` and `wait`.
+        the newest numbers and not those between. Leaving the loop leaves the run as it is. Raises as `start`, `wait`.
         """
         every = whole_number("every_steps", every_steps, 1)
         if not self._require().under_way:
@@ -397,6 +399,38 @@ class Trainer:
         seconds: dict[str, float] = self._require().stage_seconds()
         return seconds
 
+    @counted
+    def set(self, **settings: Any) -> None:
+        """Changes settings of the run from the next update on, by their names in `Config`, at any time.
+
+            trainer.set(learning_rate=1e-4, entropy_coef=0.001)
+
+        learning_rate, entropy_coef, value_coef, clip_coef and max_grad_norm. What falls in the course of the run,
+        `learning_rate` and `entropy_coef`, goes on falling, from the new value. `config`, the checkpoints and
+        config.json have it, and a run that goes on goes on with it; `changes` says when it was. Raises `ConfigError`
+        for another setting and for a value that cannot be; then nothing has changed.
+        """
+        engine = self._require()
+        for name, value in settings.items():
+            if name not in LIVE_FIELDS:
+                raise ConfigError(name, value, f"only {', '.join(LIVE_FIELDS)} can change while a run is under way")
+        with self._writing:
+            config = dataclasses.replace(self.config, **settings)
+            step = engine.stats()["steps"]
+            for name in settings:
+                value = getattr(config, name)
+                engine.set(name, value)
+                self._changes.append((step, name, value))
+            self.config = config
+            if self._run_directory is not None:
+                with self._told_once("config.json"):
+                    self._run_directory.write_config(config)
+
+    @property
+    def changes(self) -> list[tuple[int, str, float]]:
+        """What `set` has changed in the whole run: (agent step, name, value), oldest first."""
+        return list(self._changes)
+
     @property
     def running(self) -> bool:
         """Whether any worker runs."""
@@ -491,6 +525,7 @@ class Trainer:
             workers=snapshot["workers"],
             versions=versions(),
             spaces=self._spec,
+            changes=list(self._changes),
             skipped_updates=snapshot["skipped_updates"],
             recent_episodes=snapshot["recent_episodes"],
         )

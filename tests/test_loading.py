@@ -96,7 +96,7 @@ print(policy(observations)[0].detach().numpy().tolist())
 
 
 def test_a_network_of_ones_own(tmp_path: Path) -> None:
-    ours = trained(tmp_path / "run", FAKE, 200, network="user_networks:Plain")
+    ours = trained(tmp_path / "run", FAKE, 200, network="a3c_fast.networks:Gru")
     loaded = load_policy(tmp_path / "run")
     observations = some(loaded, 3)
     assert torch.equal(ours(observations)[0], loaded(observations)[0])
@@ -256,7 +256,7 @@ def test_a_trainer_from_a_checkpoint_is_a_run_of_its_own(tmp_path: Path) -> None
         trainer.stop()
     assert load_policy(tmp_path / "other")
     assert checkpoints.load_newest(tmp_path / "other" / "checkpoints").step >= 2000
-    with pytest.raises(ConfigError, match="run_dir is .* a run is already there"):
+    with pytest.raises(ConfigError, match=r"run_dir is .* a run is already there"):
         Trainer.from_checkpoint(path, run_dir=tmp_path / "run")
     with pytest.raises(CheckpointError, match="the checkpoint is of another network"):
         Trainer.from_checkpoint(path, hidden_sizes=(8,))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers import FAKE, PATIENCE, python, wait_until
 
-from a3c_fast import CheckpointError, Config, Trainer
+from a3c_fast import CheckpointError, Config, ConfigError, Trainer
 from a3c_fast import checkpoint as checkpoints
 
 FOREVER = 10**12
@@ -52,10 +52,10 @@ def test_start_and_going_away_is_a_complete_run(tmp_path: Path) -> None:
 def test_a_trainer_that_nobody_holds_goes_on_to_its_end(tmp_path: Path) -> None:
     trainer = Trainer(Config(env_id=FAKE, total_steps=200_000, run_dir=tmp_path))
     trainer.start()
+    del trainer
+    gc.collect()
+    assert supervisors()
     with pytest.warns(ResourceWarning, match="was dropped without close"):
-        del trainer
-        gc.collect()
-        assert supervisors()
         wait_until(lambda: not supervisors())
     assert checkpoints.load_newest(tmp_path / "checkpoints").step >= 200_000
 
@@ -214,3 +214,56 @@ def test_pauses_from_several_threads() -> None:
         assert not broken
         before = trainer.stats()["step"]
         wait_until(lambda: trainer.stats()["step"] > before)
+
+
+# set() ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_setting_that_changes_is_seen_in_the_next_update_and_after_a_resume(tmp_path: Path) -> None:
+    config = Config(env_id=FAKE, total_steps=10**6, learning_rate_decay_power=0.0, run_dir=tmp_path, num_workers=1)
+    with Trainer(config) as trainer:
+        trainer.run(1000)
+        before = trainer.stats()["step"]
+        assert trainer.stats()["learning_rate"] == config.learning_rate
+        trainer.set(learning_rate=0.0123, entropy_coef="0.5")
+        assert trainer.stats()["learning_rate"] == 0.0123
+        assert trainer.stats()["entropy_coef"] == 0.5
+        assert trainer.config.learning_rate == 0.0123
+        assert trainer.changes == [(before, "learning_rate", 0.0123), (before, "entropy_coef", 0.5)]
+        trainer.run(2000)
+    assert json.loads((tmp_path / "config.json").read_text())["learning_rate"] == 0.0123
+    with Trainer.from_checkpoint(tmp_path) as trainer:
+        assert trainer.stats()["learning_rate"] == 0.0123
+        assert trainer.changes == [(before, "learning_rate", 0.0123), (before, "entropy_coef", 0.5)]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "entropy_coef", "value_coef", "clip_coef", "max_grad_norm"])
+def test_a_run_that_is_changed_learns_what_one_with_these_settings_learns(name: str) -> None:
+    """From the first update on, that is; and something else than without."""
+    config = Config(env_id=FAKE, total_steps=10**6, num_workers=1, update_epochs=2, seed=3)
+    value = {"clip_coef": 0.01, "max_grad_norm": 0.001}.get(name, 0.03)
+    learned = []
+    for settings, changes in (({name: value}, {}), ({}, {name: value}), ({}, {})):
+        with Trainer(config.replace(**settings)) as trainer:
+            trainer.set(**changes)
+            trainer.run(2000)
+            learned.append(trainer.state_dict())
+    same, other = (all((learned[0][key] == state[key]).all() for key in state) for state in learned[1:])
+    assert same
+    assert not other
+
+
+def test_what_cannot_change_is_refused() -> None:
+    with Trainer(Config(env_id=FAKE, total_steps=10**6)) as trainer:
+        with pytest.raises(ConfigError, match=r"gamma is 0\.9, but only learning_rate, entropy_coef, .* can change"):
+            trainer.set(learning_rate=0.5, gamma=0.9)
+        with pytest.raises(ConfigError, match="learning_rate is -1, but"):
+            trainer.set(entropy_coef=0.1, learning_rate=-1)
+        assert trainer.changes == []
+        assert trainer.stats()["entropy_coef"] == trainer.config.entropy_coef
+        trainer.start()
+        trainer.set(learning_rate=0.001)
+        trainer.pause()
+        trainer.set(learning_rate=0.002)
+        trainer.resume()
+        assert [value for _, _, value in trainer.changes] == [0.001, 0.002]

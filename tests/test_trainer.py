@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -452,11 +451,9 @@ plays.wait()
 
 def test_a_trainer_that_is_dropped_is_saved_and_says_so(tmp_path: Path) -> None:
     trainer = Trainer(Config(env_id=FAKE, total_steps=FOREVER, run_dir=tmp_path))
-    trainer.start()
-    step = 0
-    while step == 0:
-        step = trainer.stats()["step"]
-    with pytest.warns(ResourceWarning, match=r"<Trainer of a3c_fast/Fake-v0, running> was dropped without close\(\)"):
+    trainer.run(1000)
+    step = trainer.stats()["step"]
+    with pytest.warns(ResourceWarning, match=r"<Trainer of a3c_fast/Fake-v0, ended> was dropped without close\(\)"):
         del trainer
     assert checkpoints.load_newest(tmp_path / "checkpoints").step >= step
     with warnings.catch_warnings():
@@ -585,11 +582,10 @@ def test_a_directory_that_another_took_over_is_left_alone(tmp_path: Path) -> Non
     trainer.start()
     trainer.wait(0.2)
     (tmp_path / "run").rename(tmp_path / "moved")
-    with Trainer(config) as other:
+    with pytest.warns(RuntimeWarning, match="it was moved, or its lock was deleted"), Trainer(config) as other:
+        trainer.wait(0.5)
         other.run(2000)
         before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-        with pytest.warns(RuntimeWarning, match="it was moved, or its lock was deleted"):
-            trainer.wait(0.5)
         with pytest.raises(OSError, match="it was moved, or its lock was deleted"):
             trainer.close()
         assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
@@ -640,9 +636,7 @@ def test_a_program_that_makes_errors_of_warnings_loses_nothing(
     code = f"""
 from a3c_fast import Config, Trainer
 trainer = Trainer(Config(env_id="a3c_fast/Fake-v0", total_steps=10**12, run_dir={str(tmp_path / "dropped")!r}))
-trainer.start()
-while trainer.stats()["step"] == 0:
-    pass
+trainer.run(1000)
 del trainer
 Trainer(Config(env_id="a3c_fast/Fake-v0", run_dir={str(tmp_path / "dropped")!r}, resume=True)).close()
 """

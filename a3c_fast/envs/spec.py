@@ -207,9 +207,7 @@ def stored(spec: EnvSpec) -> dict[str, Any]:
     parts = [{**vars(part), "shape": list(part.shape)} for part in spec.observation.parts]
     action = vars(spec.action)
     # JSON has no infinities.
-    bounds = {
-        name: [bound if math.isfinite(bound) else None for bound in action[name]] for name in ("low", "high")
-    }
+    bounds = {name: [bound if math.isfinite(bound) else None for bound in action[name]] for name in ("low", "high")}
     return {"observation": parts, "action": {**action, **bounds}}
 
 
@@ -217,7 +215,9 @@ def restored(values: Mapping[str, Any]) -> EnvSpec:
     """The spec that `stored` made JSON of. Raises `ValueError` for what is none."""
     try:
         parts = tuple(Part(**{**part, "shape": tuple(part["shape"])}) for part in values["observation"])
-        action = {name: tuple(value) if isinstance(value, list) else value for name, value in values["action"].items()}
+        action: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values["action"].items()
+        }
         for name, infinite in (("low", -math.inf), ("high", math.inf)):
             action[name] = tuple(infinite if bound is None else float(bound) for bound in action[name])
         return EnvSpec(ObservationSpec(parts), ActionSpec(**action))

@@ -242,6 +242,7 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("failure", &engine_failure)
       .def_property_readonly("num_workers", &Engine::num_workers)
       .def_property_readonly("parameter_specs", [](const Engine& e) { return specs_of(e.parameter_specs()); })
+      .def("set", &Engine::set, "name"_a, "value"_a)
       .def("stats", &engine_stats)
       .def("stage_seconds", &stage_seconds)
       .def("parameters", &engine_parameters)

@@ -317,6 +317,11 @@ std::optional<WorkerFailure> Engine::failure() const {
   return state_->failure;
 }
 
+void Engine::set(const std::string& name, double value) {
+  require_own_process();
+  state_->shared.live[name] = value;
+}
+
 Stats Engine::stats() const {
   Stats stats;
   {

@@ -86,8 +86,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Starts the workers; they end when `until` steps are claimed, at request_stop(), or at the first failure. Returns the
-  // number of the run, for wait_for().
+  // Starts the workers; they end when `until` steps are claimed, at request_stop(), or at the first failure. Returns
+  // the number of the run, for wait_for().
   int64_t start(int64_t until);
   // The workers stand still at their next environment step or update, with all that they have; resume() lets them go
   // on as if nothing had been. Neither waits; false where the run has ended or will. Time that is paused is no training
@@ -108,9 +108,13 @@ class Engine {
   // Ends the run, waits for that, and refuses everything from then on.
   void close();
   Phase phase() const;
-  bool running() const;  // running or stopping
+  bool running() const;    // running or stopping
   bool under_way() const;  // the same, or paused
   std::optional<WorkerFailure> failure() const;
+
+  // From the next update on, by the name of TrainConfig: see LiveSettings. Throws std::invalid_argument for a setting
+  // that cannot change.
+  void set(const std::string& name, double value);
 
   Stats stats() const;
   // Nanoseconds of all workers together by Stage, of finished rollouts since the engine was made.

@@ -9,8 +9,8 @@ namespace a3c {
 
 class PausePoint {
  public:
-  // For a worker, where it may stand still: returns false at once where the run is not paused, which costs one load, and
-  // else true when it goes on. `stands` is true meanwhile.
+  // For a worker, where it may stand still: returns false at once where the run is not paused, which costs one load,
+  // and else true when it goes on. `stands` is true meanwhile.
   bool pass(std::atomic<bool>& stands) {
     if (!closed_.load(std::memory_order_relaxed)) return false;
     wait(stands);
@@ -31,9 +31,9 @@ class PausePoint {
   void wait(std::atomic<bool>& stands);
 
   std::mutex mutex_;
-  std::condition_variable changed_;   // notified when any of these changes
-  std::atomic<bool> closed_{false};   // written under mutex_
-  int expected_ = 0, standing_ = 0;   // guarded by mutex_
+  std::condition_variable changed_;  // notified when any of these changes
+  std::atomic<bool> closed_{false};  // written under mutex_
+  int expected_ = 0, standing_ = 0;  // guarded by mutex_
 };
 
 }  // namespace a3c

@@ -225,8 +225,8 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
 
-  const LossConfig loss{static_cast<float>(config.value_coef), static_cast<float>(shared.entropy_coef()),
-                        static_cast<float>(config.clip_coef)};
+  const LossConfig loss{static_cast<float>(shared.live.value_coef), static_cast<float>(shared.entropy_coef()),
+                        static_cast<float>(shared.live.clip_coef)};
   const LossTerms terms =
       actor_critic_loss(*worker.distribution, count, batch.policy.data(), again ? batch.acting_policy.data() : nullptr,
                         batch.values.data(), batch.actions.data(), batch.advantages.data(), batch.returns.data(),
@@ -248,7 +248,7 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
   worker.skipped_in_a_row = 0;
   // theta <- one optimizer step, piece by piece.
   const SharedParams::Push push =
-      shared.params.begin_push(clip_scale_of(norm, config.max_grad_norm), shared.learning_rate());
+      shared.params.begin_push(clip_scale_of(norm, shared.live.max_grad_norm), shared.learning_rate());
   const auto push_piece = [&](int64_t offset, int64_t size, const float* gradient) {
     shared.params.push(push, offset, size, gradient);
     lap(worker.clock, kPush);
@@ -271,14 +271,14 @@ double Shared::learning_rate() const {
   }
   const double left = std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
   factor *= std::pow(left, config.learning_rate_decay_power);
-  return config.learning_rate * factor;
+  return live.learning_rate * factor;
 }
 
 double Shared::entropy_coef() const {
-  if (config.entropy_decay_steps == 0) return config.entropy_coef;
+  if (config.entropy_decay_steps == 0) return live.entropy_coef;
   const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
   const double passed = std::min(1.0, done / static_cast<double>(config.entropy_decay_steps));
-  return config.entropy_coef * (1.0 - passed * (1.0 - config.entropy_final_fraction));
+  return live.entropy_coef * (1.0 - passed * (1.0 - config.entropy_final_fraction));
 }
 
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)

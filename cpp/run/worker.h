@@ -15,6 +15,7 @@
 #include "learn/shared_params.h"
 #include "model/network.h"
 #include "policy/distribution.h"
+#include "run/live_settings.h"
 #include "run/pause_point.h"
 #include "run/stats.h"
 
@@ -23,7 +24,11 @@ namespace a3c {
 // What the workers of one run share.
 struct Shared {
   Shared(const TrainConfig& config, int num_workers, int64_t num_parameters, int64_t num_features)
-      : config(config), num_workers(num_workers), params(num_parameters, config.optimizer), normalizer(num_features) {}
+      : config(config),
+        live(config),
+        num_workers(num_workers),
+        params(num_parameters, config.optimizer),
+        normalizer(num_features) {}
 
   // Of the next update: learning_rate * min(1, learned / warmup) * (1 - steps / total_steps)^decay_power, at least 0.
   // `learned` is what the updates so far and the next one learn from: the first takes the first step of the ramp.
@@ -32,7 +37,8 @@ struct Shared {
   // From entropy_coef linearly to entropy_final_fraction of it at entropy_decay_steps.
   double entropy_coef() const;
 
-  const TrainConfig config;                 // constant
+  const TrainConfig config;                 // constant; of what is in `live` only what it began with
+  LiveSettings live;                        // each atomic
   const int num_workers;                    // constant
   SharedParams params;                      // racy on purpose, because Hogwild
   Normalizer normalizer;                    // its own mutex

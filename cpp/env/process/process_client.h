@@ -1,5 +1,5 @@
-// A user's environments in a child process, a3c_fast/envs/child: stepped through shared memory, without the GIL. Where the
-// user says so they are in a thread of this process instead, which then is what this file calls the child.
+// A user's environments in a child process, a3c_fast/envs/child: stepped through shared memory, without the GIL. Where
+// the user says so they are in a thread of this process instead, which then is what this file calls the child.
 //
 // The child holds the K environments of a worker and steps all of them for each send(). Both sides map the same memory,
 // which holds one step; two eventfds hand it over: `go` to the child, `done` back. While one side has it the other does
@@ -38,7 +38,7 @@ struct ProcessSpecs {
   int memory = -1;  // file descriptors; the client maps the memory and leaves the rest to its owner
   int go = -1;
   int done = -1;
-  int pidfd = -1;  // -1: a thread, which cannot end without a message
+  int pidfd = -1;            // -1: a thread, which cannot end without a message
   double limit_seconds = 0;  // that recv() waits
 };
 
