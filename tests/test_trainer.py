@@ -581,9 +581,14 @@ def test_a_directory_that_another_took_over_is_left_alone(tmp_path: Path) -> Non
     trainer = Trainer(config)
     trainer.start()
     trainer.wait(0.2)
-    (tmp_path / "run").rename(tmp_path / "moved")
-    with pytest.warns(RuntimeWarning, match="it was moved, or its lock was deleted"), Trainer(config) as other:
+
+    def move() -> None:
+        (tmp_path / "run").rename(tmp_path / "moved")
         trainer.wait(0.5)
+
+    with pytest.warns(RuntimeWarning, match="it was moved, or its lock was deleted"):
+        move()
+    with Trainer(config) as other:
         other.run(2000)
         before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
         with pytest.raises(OSError, match="it was moved, or its lock was deleted"):
