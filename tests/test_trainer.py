@@ -582,13 +582,15 @@ def test_a_directory_that_another_took_over_is_left_alone(tmp_path: Path) -> Non
     trainer.start()
     trainer.wait(0.2)
 
-    def move() -> None:
+    def taken_over() -> Trainer:
         (tmp_path / "run").rename(tmp_path / "moved")
+        other = Trainer(config)
         trainer.wait(0.5)
+        return other
 
     with pytest.warns(RuntimeWarning, match="it was moved, or its lock was deleted"):
-        move()
-    with Trainer(config) as other:
+        other = taken_over()
+    with other:
         other.run(2000)
         before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
         with pytest.raises(OSError, match="it was moved, or its lock was deleted"):
