@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from a3c_fast.envs.listing import list_envs
     from a3c_fast.envs.processes import InProcess
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+    from a3c_fast.events import Ended, Episode, Events, Metrics, Saved
     from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
     from a3c_fast.trainer import Trainer
@@ -24,7 +25,12 @@ __all__ = [
     "CheckpointError",
     "Config",
     "ConfigError",
+    "Ended",
+    "Episode",
+    "Events",
     "InProcess",
+    "Metrics",
+    "Saved",
     "Trainer",
     "WorkerError",
     "list_envs",
@@ -36,7 +42,12 @@ _HOMES = {
     "CheckpointError": "errors",
     "Config": "config",
     "ConfigError": "errors",
+    "Ended": "events",
+    "Episode": "events",
+    "Events": "events",
     "InProcess": "envs.processes",
+    "Metrics": "events",
+    "Saved": "events",
     "Trainer": "trainer",
     "WorkerError": "errors",
     "list_envs": "envs.listing",

@@ -26,6 +26,7 @@ from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import LIVE_FIELDS, Config, check_model
 from a3c_fast.core_config import kernels_of, model_config, train_config
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
+from a3c_fast.events import Ended, Event, Events, Metrics, Reason, Saved
 from a3c_fast.machine import cores, require_threads
 from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
@@ -41,6 +42,7 @@ from a3c_fast.user_network import UserNetwork, check_probe, policy_of
 from a3c_fast.values import real_number, whole_number
 from a3c_fast.versions import versions
 
+_FINISH_SECONDS = 10.0  # for the thread of a run that has ended to be done with it
 _POLL_SECONDS = 0.02  # between two looks at how far a run is
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
 
@@ -96,6 +98,9 @@ class Trainer:
         self._rate = RateMeter()
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
         self._supervisor: Supervisor | None = None  # of the last run that has begun
+        self._reason: Reason | None = None  # why that run was asked to end; any thread may be the first to say one
+        self._told_step = -1  # of the newest line of metrics that readers were told
+        self._readers: weakref.WeakSet[Events] = weakref.WeakSet()  # guarded by _writing
         self._last_stats: dict[str, Any] = {}
         try:
             if env is not None:
@@ -176,13 +181,22 @@ class Trainer:
     # Running ---------------------------------------------------------------------------------------------------------
 
     @counted
-    def run(self, until: int | None = None, *, watch: Callable[[], None] | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        until: int | None = None,
+        *,
+        watch: Callable[[], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> dict[str, Any]:
         """Trains until `until` agent steps (all of `total_steps` by default) and returns the last `stats()`.
 
-        `watch` is called twice a second. Ends early, without an error, when another thread calls `stop()` or `close()`.
-        Raises `WorkerError` when a worker fails or hangs. Where there is a `run_dir`, everything is saved either way.
+        `watch` is called twice a second, `on_event` with all that `events()` tells; both by this thread, so that no
+        worker waits for them, and what they raise ends the run and is raised. Ends early, without an error, when
+        another thread calls `stop()` or `close()`. Raises `WorkerError` when a worker fails or hangs. Where there is a
+        `run_dir`, everything is saved either way.
         """
         begun = False
+        events = None if on_event is None else self._new_reader()
         try:
             try:
                 self.start(until)
@@ -192,9 +206,15 @@ class Trainer:
                 begun = True
                 raise
             begun = True
-            while not self.wait(0.5):
+            while not self.wait(0.5 if events is None else 0):
+                for event in events.pull(0.5) if events is not None else ():
+                    assert on_event is not None
+                    on_event(event)
                 if watch is not None:
                     watch()
+            for event in events.pull() if events is not None else ():
+                assert on_event is not None
+                on_event(event)
         except WorkerError as failure:
             begun = False
             try:
@@ -225,12 +245,15 @@ class Trainer:
         `total_steps`, where the learning rate has fallen to its end.
         """
         engine = self._require()
+        if self._supervisor is not None and not engine.under_way:
+            self._supervisor.wait(_FINISH_SECONDS)  # what it still does belongs to the run before
         most = self.config.total_steps
         until = most if until is None else whole_number("until", until, 0, most)
         now = time.monotonic()
         with self._writing:
             before = engine.stats()
             run = engine.start(until)
+            self._reason = None
             self._began = (before["steps"], before["wall_seconds"])
             self._rate = RateMeter()
             self._next_log = now + self.config.log_every_seconds
@@ -283,6 +306,28 @@ class Trainer:
                     next_step = line["step"] // every * every + every
                     yield line
 
+    def events(self, *, until: int | None = None) -> Events:
+        """What happens in a run, as it happens: episodes, metrics, checkpoints and the end.
+
+            for event in trainer.events():
+                if isinstance(event, a3c_fast.Episode):
+                    print(event.episode_return)
+
+        An iterator that waits for the next event and ends with the run; its `pull(timeout)` returns those that there
+        are. Starts a run to `until` agent steps, all of `total_steps` by default, unless one is under way, of which it
+        tells from now on. No worker waits for a reader: of what it is too slow for the oldest is dropped and counted.
+        """
+        events = self._new_reader()
+        if not self._require().under_way:
+            self.start(until)
+        return events
+
+    def _new_reader(self) -> Events:
+        events = Events(self._require())
+        with self._writing:
+            self._readers.add(events)
+        return events
+
     @counted
     def pause(self) -> bool:
         """Has the workers stand still, with all that they have, and waits until they do; True when they do.
@@ -307,7 +352,7 @@ class Trainer:
     @counted
     def request_stop(self) -> None:
         """Asks workers that run to end at their next environment step; does not wait."""
-        self._require().request_stop()
+        self._request_stop(self._require(), "stopped")
 
     @counted
     def stop(self) -> None:
@@ -317,7 +362,7 @@ class Trainer:
         `close()`, tries again.
         """
         engine = self._require()
-        self._wait_for_the_end(engine, engine.request_stop())
+        self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
         with self._writing:
             self._save_what_is_not_saved()
 
@@ -333,13 +378,14 @@ class Trainer:
                 return
             # What interrupts this, such as a signal's handler, leaves the trainer open: close() can be called again.
             engine.refuse_starts()
-            self._wait_for_the_end(engine, engine.request_stop())
+            self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
             failure = None
             try:
                 self._save_what_is_not_saved()
             except Exception as error:
                 failure = error
             self._last_stats = self._stats(engine)
+            self._publish(Ended(self._reason_of(engine), self._last_stats["step"]))
             self._release()
             supervisor = self._supervisor
         if supervisor is not None:
@@ -534,6 +580,7 @@ class Trainer:
         if self._run_directory is None:
             raise ValueError("path is None, but without a run_dir it must name a file")
         saved = self._run_directory.save(content, self.config.keep_checkpoints)
+        self._publish(Saved(content.step, saved))
         self._saved = (content.step, content.updates, bool(content.workers))
         return saved
 
@@ -551,12 +598,29 @@ class Trainer:
         """With `_writing` held. No new line where no rollout has ended since the last: steps rise from line to line."""
         engine = self._require()
         line = self._stats(engine)
+        if not engine.running:  # the last line of a run has the rate of all of it
+            steps, seconds = line["step"] - self._began[0], line["wall_seconds"] - self._began[1]
+            line["steps_per_second"] = steps / seconds if seconds > 0 else 0.0
+        if line["step"] > self._told_step:
+            self._told_step = line["step"]
+            self._publish(Metrics(line))
         if self._metrics is not None and line["step"] > self._metrics.last_step:
-            if not engine.running:  # the last line of a run has the rate of all of it
-                steps, seconds = line["step"] - self._began[0], line["wall_seconds"] - self._began[1]
-                line["steps_per_second"] = steps / seconds if seconds > 0 else 0.0
             with self._told_once("metrics"):
                 self._metrics.write(line)
+
+    def _publish(self, event: Event) -> None:
+        """With `_writing` held."""
+        for reader in list(self._readers):
+            reader.add(event)
+
+    def _request_stop(self, engine: _core.Engine, reason: Reason) -> int:
+        """Of a run that is under way, for a reason unless it has one; returns its number."""
+        if engine.under_way and self._reason is None:
+            self._reason = reason
+        return engine.request_stop()
+
+    def _reason_of(self, engine: _core.Engine) -> Reason:
+        return "failed" if engine.failure is not None else self._reason or "total_steps"
 
     def _wait_for_the_end(self, engine: _core.Engine, run: int) -> None:
         """Until each of its workers has ended, failed, or been given up. In slices, for signal handlers."""
@@ -642,6 +706,8 @@ class Trainer:
             if engine is not None and not engine.under_way:
                 with contextlib.suppress(CheckpointError, OSError, MemoryError):
                     self._save_what_is_not_saved()
+                    self._write_metrics()
+                self._publish(Ended(self._reason_of(engine), engine.stats()["steps"]))
 
     def _look(self) -> None:
         """Does what is due: metrics, a checkpoint, the end of the run."""
@@ -658,10 +724,10 @@ class Trainer:
                     self._save(None)
         core = engine.stats()
         if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
-            engine.request_stop()
+            self._request_stop(engine, "max_minutes")
         goal = self.config.stop_at_return
         if goal is not None and core["known_episodes"] >= 100 and core["mean_return_100"] >= goal:
-            engine.request_stop()
+            self._request_stop(engine, "stop_at_return")
 
     @contextlib.contextmanager
     def _told_once(self, what: str) -> Iterator[None]:

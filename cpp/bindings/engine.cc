@@ -62,6 +62,16 @@ py::dict engine_stats(const Engine& engine) {
                   "known_episodes"_a = s.known_episodes, "wall_seconds"_a = s.wall_seconds);
 }
 
+// (number of the first, [(return, length, worker, step)]) of those that are kept, from a number on.
+py::tuple episodes_since(const Engine& engine, int64_t from, int64_t most) {
+  std::vector<EpisodeLog::Told> found;
+  without_gil([&] { found = engine.episodes().since(from, most); });
+  py::list episodes(found.size());
+  for (size_t i = 0; i < found.size(); ++i)
+    episodes[i] = py::make_tuple(found[i].episode_return, found[i].length, found[i].worker, found[i].step);
+  return py::make_tuple(from, episodes);
+}
+
 py::array_t<float> engine_parameters(const Engine& engine) {
   py::array_t<float> flat(engine.num_parameters());
   float* data = flat.mutable_data();
@@ -244,6 +254,8 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("parameter_specs", [](const Engine& e) { return specs_of(e.parameter_specs()); })
       .def("set", &Engine::set, "name"_a, "value"_a)
       .def("stats", &engine_stats)
+      .def("episodes_added", [](const Engine& e) { return e.episodes().added(); })
+      .def("episodes_since", &episodes_since, "first"_a, "most"_a)
       .def("stage_seconds", &stage_seconds)
       .def("parameters", &engine_parameters)
       .def("snapshot", &engine_snapshot)

@@ -117,6 +117,7 @@ class Engine {
   void set(const std::string& name, double value);
 
   Stats stats() const;
+  const EpisodeLog& episodes() const { return state_->shared.episodes; }
   // Nanoseconds of all workers together by Stage, of finished rollouts since the engine was made.
   std::array<int64_t, kNumStages> stage_nanoseconds() const;
   int num_workers() const { return num_workers_; }

@@ -37,8 +37,14 @@ void StageLog::sum_into(std::array<int64_t, kNumStages>& nanoseconds) const {
   for (size_t i = 0; i < nanoseconds.size(); ++i) nanoseconds[i] += nanoseconds_[i];
 }
 
-void EpisodeLog::add(double episode_return, int64_t length) {
+void EpisodeLog::add(double episode_return, int64_t length, int worker, int64_t step) {
   const std::lock_guard lock(mutex_);
+  const Told told{episode_return, length, worker, step};
+  if (added_ < kKept)
+    told_.push_back(told);
+  else
+    told_[static_cast<size_t>(added_ % kKept)] = told;
+  ++added_;
   last_.push_back({episode_return, length});
   if (last_.size() > kWindow) last_.pop_front();
   ++count_;
@@ -53,6 +59,21 @@ void EpisodeLog::load(int64_t count, const std::vector<Episode>& recent) {
 std::vector<EpisodeLog::Episode> EpisodeLog::recent() const {
   const std::lock_guard lock(mutex_);
   return {last_.begin(), last_.end()};
+}
+
+int64_t EpisodeLog::added() const {
+  const std::lock_guard lock(mutex_);
+  return added_;
+}
+
+std::vector<EpisodeLog::Told> EpisodeLog::since(int64_t& from, int64_t most) const {
+  const std::lock_guard lock(mutex_);
+  from = std::clamp(from, std::max<int64_t>(0, added_ - kKept), added_);
+  std::vector<Told> found;
+  const int64_t end = std::min(added_, from + most);
+  found.reserve(static_cast<size_t>(end - from));
+  for (int64_t n = from; n < end; ++n) found.push_back(told_[static_cast<size_t>(n % kKept)]);
+  return found;
 }
 
 EpisodeLog::Summary EpisodeLog::summary() const {

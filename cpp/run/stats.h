@@ -52,7 +52,8 @@ class EpisodeLog {
     int64_t length;  // agent steps
   };
 
-  void add(double episode_return, int64_t length);
+  // One that a worker has finished, when so many steps of the run had been learned from.
+  void add(double episode_return, int64_t length, int worker = 0, int64_t step = 0);
   // The number of episodes so far and the means over the last kWindow and kShortWindow of them, or over all where there
   // are fewer; NaN before the first, and where the log does not know that many of the episodes that there were.
   struct Summary {
@@ -66,10 +67,26 @@ class EpisodeLog {
   void load(int64_t count, const std::vector<Episode>& recent);
   std::vector<Episode> recent() const;
 
+  // What readers are told of each episode. The log keeps the newest of them: a reader that comes late is told of fewer.
+  static constexpr int64_t kKept = 1 << 16;
+  struct Told {
+    double episode_return;
+    int64_t length;
+    int32_t worker;
+    int64_t step;
+  };
+  // How many have been added since the log was made.
+  int64_t added() const;
+  // Those from number `from` on that are kept, at most `most`, oldest first; `from` becomes the number of the first
+  // one.
+  std::vector<Told> since(int64_t& from, int64_t most) const;
+
  private:
   mutable std::mutex mutex_;
   std::deque<Episode> last_;  // guarded by mutex_: at most kWindow
   int64_t count_ = 0;         // guarded by mutex_
+  std::vector<Told> told_;    // guarded by mutex_: a ring of at most kKept, number n at n % kKept
+  int64_t added_ = 0;         // guarded by mutex_
 };
 
 struct Stats {

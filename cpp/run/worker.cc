@@ -64,7 +64,8 @@ void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) 
       ++worker.episode_length[k];
     }
     if (batch.episode_ended[k]) {
-      shared.episodes.add(worker.episode_return[k], worker.episode_length[k]);
+      shared.episodes.add(worker.episode_return[k], worker.episode_length[k], worker.index,
+                          shared.steps.load(std::memory_order_relaxed));
       worker.episode_return[k] = 0;
       worker.episode_length[k] = 0;
     }

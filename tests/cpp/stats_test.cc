@@ -9,6 +9,30 @@
 namespace a3c {
 namespace {
 
+TEST(readers_are_told_of_episodes_in_their_order_and_late_ones_of_fewer) {
+  EpisodeLog log;
+  int64_t from = 0;
+  CHECK(log.since(from, 10).empty());
+  const int64_t count = EpisodeLog::kKept + 100;
+  for (int64_t i = 0; i < count; ++i) log.add(0.5 * static_cast<double>(i), i, static_cast<int>(i % 3), 2 * i);
+  CHECK_EQUAL(log.added(), count);
+  from = 0;
+  std::vector<EpisodeLog::Told> told = log.since(from, 7);
+  CHECK_EQUAL(from, int64_t{100});  // those before are not kept
+  CHECK_EQUAL(told.size(), size_t{7});
+  for (int64_t i = 0; i < 7; ++i) {
+    CHECK_EQUAL(told[i].length, from + i);
+    CHECK_EQUAL(told[i].episode_return, 0.5 * static_cast<double>(from + i));
+    CHECK_EQUAL(int64_t{told[i].worker}, (from + i) % 3);
+    CHECK_EQUAL(told[i].step, 2 * (from + i));
+  }
+  from = count - 2;
+  CHECK_EQUAL(log.since(from, 100).size(), size_t{2});
+  from = count + 5;  // nobody has been told that yet
+  CHECK(log.since(from, 100).empty());
+  CHECK_EQUAL(from, count);
+}
+
 TEST(no_episode_has_no_mean) {
   const EpisodeLog log;
   CHECK_EQUAL(log.summary().episodes, 0);

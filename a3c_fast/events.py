@@ -1,0 +1,120 @@
+"""What happens in a run, as it happens: for the program that trains, in its own thread and at its own pace."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from a3c_fast._core import Engine
+
+Reason = Literal["total_steps", "max_minutes", "stop_at_return", "stopped", "failed"]
+
+_MOST_WAITING = 10_000  # events beside episodes, of which the core keeps 65,536
+_MOST_AT_ONCE = 4096  # episodes
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A training episode that has ended."""
+
+    episode_return: float
+    """Its rewards as the environment pays them."""
+    length: int
+    """Agent steps."""
+    worker: int
+    step: int
+    """Agent steps of the whole run that had been learned from by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A line of metrics, every `log_every_seconds`: the keys of `Trainer.stats()`."""
+
+    line: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint among those of the run directory."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run has ended, and everything is saved."""
+
+    reason: Reason
+    """`total_steps`: it has all that it was to have."""
+    step: int
+
+
+Event = Episode | Metrics | Saved | Ended
+
+
+class Events:
+    """The events of one run for one reader, from when this was made on: an iterator, which waits for the next one.
+
+    It ends after `Ended`. Nobody waits for a reader: of what it is too slow for the oldest is `dropped`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.dropped = 0
+        """Events that came and went before they were read."""
+        self._engine = engine
+        self._next_episode = engine.episodes_added()
+        self._changed = threading.Condition()
+        self._waiting: deque[Event] = deque()  # guarded by _changed, as all that follows
+        self._ended = False
+        self._read: deque[Event] = deque()  # of the reader alone
+
+    def add(self, event: Event) -> None:
+        """By the supervisor of the run."""
+        with self._changed:
+            if len(self._waiting) >= _MOST_WAITING:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._waiting.append(event)
+            self._ended = self._ended or isinstance(event, Ended)
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        while not self._read:
+            if self._is_over():
+                raise StopIteration
+            self._read.extend(self.pull(0.05))
+        return self._read.popleft()
+
+    def pull(self, timeout: float = 0.0) -> list[Event]:
+        """All that there are now; where there is none, waits for one at most `timeout` seconds, about."""
+        if not (found := self._pulled()) and timeout > 0:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting), timeout)
+            found = self._pulled()
+        return found
+
+    def _pulled(self) -> list[Event]:
+        found: list[Event] = []
+        with self._changed:  # before the episodes: all of them come before Ended
+            others = list(self._waiting)
+            self._waiting.clear()
+        while True:
+            first, episodes = self._engine.episodes_since(self._next_episode, _MOST_AT_ONCE)
+            self.dropped += first - self._next_episode
+            self._next_episode = first + len(episodes)
+            found += [Episode(*episode) for episode in episodes]
+            if len(episodes) < _MOST_AT_ONCE:
+                return found + others
+
+    def _is_over(self) -> bool:
+        with self._changed:
+            return self._ended and not self._waiting
