@@ -16,31 +16,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast.assembly import check_threads, make_clients, make_engine, make_network
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import LIVE_FIELDS, Config, check_model
-from a3c_fast.core_config import kernels_of, model_config, train_config
+from a3c_fast.core_config import kernels_of
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.events import Ended, Event, Events, Metrics, Reason, Saved
-from a3c_fast.machine import cores, require_threads
+from a3c_fast.learned import Learned
+from a3c_fast.machine import cores
 from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.network_factory import register
-from a3c_fast.observing import Policy, observation_buffers
+from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
-from a3c_fast.policy import float_arrays, make_policy, to_flat, to_named
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
-from a3c_fast.threads import in_a_thread
-from a3c_fast.user_network import UserNetwork, check_probe, policy_of
+from a3c_fast.user_network import UserNetwork
 from a3c_fast.values import real_number, whole_number
-from a3c_fast.versions import versions
 
 _FINISH_SECONDS = 10.0  # for the thread of a run that has ended to be done with it
 _POLL_SECONDS = 0.02  # between two looks at how far a run is
@@ -158,7 +155,7 @@ class Trainer:
         check_model(self.config, self._spec)
         if self.config.network is None:
             check_memory(self.config, self._spec)
-        self._require_threads()
+        check_threads(self.config)
         self.isa = kernels_of(self.config, self._spec)
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
@@ -167,10 +164,10 @@ class Trainer:
         first_step = resumed.step if resumed else 0
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         if self.config.network is not None:
-            self._network = in_a_thread(lambda: self._make_network(resumed), "network")
+            self._network = make_network(self.config, self._spec, resumed)
         if clients is None:
-            clients = self._make_clients(first_step)
-        self._engine = self._make_engine(list(clients))
+            clients = make_clients(self.config, first_step)
+        self._engine = make_engine(self.config, self._spec, self._network, list(clients))
         if resumed:
             self._load(resumed)
             self._changes = list(resumed.changes)
@@ -491,14 +488,7 @@ class Trainer:
         Where observations are normalized, `observation_mean` and `observation_variance` are among them; of a network of
         your own, its buffers, frozen parameters and the further names of tied ones, too.
         """
-        engine = self._require()
-        named = to_named(engine.parameters(), engine.parameter_specs) | self._buffers()
-        with _core.NewThreadTorch():
-            state = {name: torch.from_numpy(value) for name, value in named.items()}
-            if self._network is not None:
-                state |= {name: state[first].clone() for name, first in self._network.tied().items()}
-                state |= self._network.constants()
-            return state
+        return self._learned().state_dict()
 
     @counted
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -509,16 +499,7 @@ class Trainer:
         Raises `ValueError` for another network's and for numbers that are not finite as float32, `TypeError` for what
         are no real numbers, `RuntimeError` while workers run.
         """
-        engine = self._require()
-        named = float_arrays(state if self._network is None else self._network.without_constants(state))
-        for name, value in named.items():
-            if not np.isfinite(value).all():
-                raise ValueError(f"{name} has numbers that are not finite in float32")
-        buffers = {name: named.pop(name) for name in self._buffers() if name in named}
-        flat = self._flat(named)
-        if buffers:
-            engine.load_normalization(self._with_buffers(engine.normalization(), buffers))
-        engine.load_parameters(flat)
+        self._learned().load_state_dict(state)
 
     @counted
     def policy(self) -> Policy:
@@ -526,14 +507,7 @@ class Trainer:
 
         One with an LSTM is stepped through an episode with its `step()`.
         """
-        state = self.state_dict()
-        if self._network is not None:
-            normalizes = self.config.normalize_observations
-            return policy_of(self._network.module, self._spec, state, normalize_observations=normalizes)
-        module = make_policy(self.config, self._spec)
-        with _core.NewThreadTorch():
-            module.load_state_dict(state)
-        return module.eval()
+        return self._learned().policy()
 
     @counted
     def save(self, path: str | Path | None = None) -> Path:
@@ -552,29 +526,7 @@ class Trainer:
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _save(self, path: str | Path | None) -> Path:
-        engine = self._require()
-        snapshot = engine.snapshot()
-        if not np.isfinite(snapshot["parameters"]).all():
-            raise CheckpointError("the parameters are not finite, so no checkpoint is written: the last one stands")
-        specs = engine.parameter_specs
-        content = checkpoints.Checkpoint(
-            config=self.config.to_json(),
-            step=snapshot["steps"],
-            updates=snapshot["updates"],
-            episodes=snapshot["episodes"],
-            wall_seconds=snapshot["wall_seconds"],
-            parameters=to_named(snapshot["parameters"], specs),
-            statistics={name: to_named(flat, specs) for name, flat in snapshot["statistics"].items()},
-            constants={} if self._network is None else self._network.stored_constants(),
-            probe={} if self._network is None else self._network.probe(to_named(snapshot["parameters"], specs)),
-            normalization=self._normalization(snapshot["normalization"]),
-            workers=snapshot["workers"],
-            versions=versions(),
-            spaces=self._spec,
-            changes=list(self._changes),
-            skipped_updates=snapshot["skipped_updates"],
-            recent_episodes=snapshot["recent_episodes"],
-        )
+        content = self._learned().checkpoint(list(self._changes))
         if path is not None:
             return checkpoints.save(content, Path(path).expanduser())
         if self._run_directory is None:
@@ -741,120 +693,11 @@ class Trainer:
         else:
             self._told.pop(what, None)
 
-    def _require_threads(self) -> None:
-        """Raises `ConfigError` when the system does not give the threads of all workers and their pools."""
-        c = self.config
-        per_worker = 1 if c.family in ("fake", "gymnasium") else 1 + envs.threads_of_pool(c.envs_per_worker, 1)
-        others = 8  # the watchdog, TensorBoard's, a progress bar's, and some of LibTorch's and the program's
-        require_threads(c.num_workers * per_worker + others, "num_workers", c.num_workers)
-
-    def _make_engine(self, clients: list[_core.EnvClient]) -> _core.Engine:
-        """The network of an engine may take a minute to begin with: this thread meanwhile handles signals."""
-        model = model_config(self.config, self._spec, self._network.core if self._network else None)
-        return in_a_thread(lambda: _core.Engine(train_config(self.config), model, clients), "engine")
-
-    def _make_network(self, resumed: checkpoints.Checkpoint | None) -> UserNetwork:
-        """The user's own, exported, and held to itself on observations of the environments."""
-        c = self.config
-        with _core.NewThreadTorch():
-            network = UserNetwork(c, self._spec)
-            if resumed:
-                network.load_constants(resumed.constants)
-                check_probe(network.module, self._spec, resumed, network.name)
-            # A recurrent network goes through an update step by step.
-            update = c.envs_per_update * (1 if network.state_size else c.t_max)
-            batches = {c.envs_per_worker, update}
-            network.export(batches, self._some_observations(max(batches)))
-            check_memory(c, self._spec, network.sizes())
-            network.compare()
-        return network
-
-    def _some_observations(self, count: int) -> npt.NDArray[np.uint8]:
-        """Of random play, from the reset on; the same again where an update has more of them."""
-        num_envs = envs.envs_at_once(self.config.env_id) or min(4, count)
-        steps = min(-(-count // num_envs), 64)
-        played = list(envs.random_play(self.config, num_envs=num_envs, steps=steps, stream=2**35))
-        return np.resize(np.concatenate(played), (count, self._spec.observation.row_bytes))
-
-    def _make_clients(self, first_step: int) -> list[_core.EnvClient]:
-        per_worker = self.config.envs_per_worker
-        # A resumed run gets other seeds than the run had at its beginning, or it would see the same starts again.
-        seeds = envs.env_seeds(self.config.seed, first_step, self.config.num_workers * per_worker)
-        # Scripted environments are continued from their saved state, which belongs to their first seed.
-        if self.config.family == "fake":
-            seeds = envs.env_seeds(self.config.seed, 0, len(seeds))
-        of_workers = [seeds[i * per_worker : (i + 1) * per_worker] for i in range(self.config.num_workers)]
-        return envs.make_clients(self.config, of_workers)
-
-    def _normalizes_observations(self) -> bool:
-        return self.config.normalize_observations and self._spec.observation.num_features > 0
-
-    def _normalization(self, moments: Mapping[str, Any]) -> dict[str, Any]:
-        """Those that mean something for this run, as arrays of float64."""
-        kinds = []
-        if self._normalizes_observations():
-            kinds.append("observation")
-        if self.config.normalize_rewards:
-            kinds.append("return")
-        return {
-            name: np.atleast_1d(np.asarray(value, np.float64))
-            for name, value in moments.items()
-            if name.split("_")[0] in kinds
-        }
-
-    def _buffers(self) -> dict[str, Any]:
-        """What `ActorCritic` normalizes observations by, by its names."""
-        if not self._normalizes_observations():
-            return {}
-        return observation_buffers(self._normalization(self._require().normalization()))
-
-    def _with_buffers(self, moments: dict[str, Any], buffers: Mapping[str, Any]) -> dict[str, Any]:
-        """`moments` with the mean and variance of `buffers`, as if they had been seen a million times."""
-        count, size = 1e6, self._spec.observation.num_features
-        found = {name: np.asarray(buffers[name], np.float64) for name in buffers}
-        for name, value in found.items():
-            if value.shape != (size,) or (name == "observation_variance" and (value < 0).any()):
-                raise ValueError(f"its {name} must be {size} numbers" + (" from 0" if "variance" in name else ""))
-        now = observation_buffers(self._normalization(moments))
-        return moments | {
-            "observation_count": count,
-            "observation_mean": found.get("observation_mean", now["observation_mean"]),
-            "observation_squares": count
-            * np.asarray(found.get("observation_variance", now["observation_variance"]), np.float64),
-        }
-
-    def _flat(self, named: Mapping[str, Any]) -> Any:
-        engine = self._require()
-        return to_flat(named, engine.parameter_specs, engine.parameters().size)
-
-    def _moments_of(self, saved: checkpoints.Checkpoint) -> dict[str, Any]:
-        """The moments of a checkpoint, with those that it does not have as they are at the beginning."""
-        moments = dict(self._require().normalization())
-        for name, value in saved.normalization.items():
-            moments[name] = float(value[0]) if name.endswith("_count") else value
-        return moments
+    def _learned(self) -> Learned:
+        return Learned(self._require(), self.config, self._spec, self._network)
 
     def _load(self, saved: checkpoints.Checkpoint) -> None:
-        engine = self._require()
-        same_workers = len(saved.workers) == engine.num_workers
-        same_envs = saved.config.get("envs_per_worker") == self.config.envs_per_worker
-        try:
-            engine.load(
-                parameters=self._flat(saved.parameters),
-                statistics={name: self._flat(values) for name, values in saved.statistics.items()},
-                steps=saved.step,
-                updates=saved.updates,
-                episodes=saved.episodes,
-                skipped_updates=saved.skipped_updates,
-                wall_seconds=saved.wall_seconds,
-                recent_episodes=saved.recent_episodes,
-            )
-            if saved.normalization:
-                engine.load_normalization(self._moments_of(saved))
-            for i, state in enumerate(saved.workers if same_workers and same_envs else []):
-                engine.load_worker_state(i, state)
-        except ValueError as error:
-            raise CheckpointError(f"the checkpoint is of another network: {error}") from error
+        self._learned().load(saved)
         if self.kind == "resumed":
             assert self._run_directory is not None
             checkpoints.set_aside(self._run_directory.checkpoints, saved.step)

@@ -1,4 +1,4 @@
-"""The programs of docs/environments.md, as they stand there but for the number of steps."""
+"""The programs of docs/environments.md and docs/embedding.md, as they stand there but for the number of steps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs" / "environments.md"
+DOCS = Path(__file__).parents[1] / "docs"
 PROGRAMS = [
     program
-    for program in re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    for name in ("environments.md", "embedding.md")
+    for program in re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
     if "run_dir=" in program and "MyEnv" not in program
 ]
 
@@ -24,7 +25,7 @@ def needs(program: str) -> list[str]:
 
 
 def test_there_are_programs() -> None:
-    assert len(PROGRAMS) == 5
+    assert len(PROGRAMS) == 11
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: re.search(r"runs/(\w+)", program)[1])
@@ -32,7 +33,9 @@ def test_a_program_runs(program: str, tmp_path: Path) -> None:
     missing = sorted({name for name in needs(program) if find_spec(name) is None})
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed")
-    short = re.sub(r"total_steps=[\d_]+", "total_steps=500, num_workers=1, t_max=5", program)
+    workers = "" if "num_workers" in program else "num_workers=1, "
+    short = re.sub(r"total_steps=[\d_]+", f"total_steps=500, {workers}t_max=5", program)
+    short = re.sub(r"every_steps=[\d_]+", "every_steps=200", short)
     assert short != program
     script = tmp_path / "program.py"
     script.write_text(short)

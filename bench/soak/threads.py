@@ -58,7 +58,7 @@ def soak(args: Arguments, directory: Path, report: Report) -> None:
 
 
 # Which calls may be refused while the trainer is open: where the documentation says so, "while workers run".
-_MAY_REFUSE = ("start", "load_state_dict")
+_MAY_REFUSE = ("start", "load_state_dict", "pause", "resume", "events")
 
 
 @dataclass
@@ -158,6 +158,10 @@ def _call_until_closed(calls: _Calls, thread: int, numbers: random.Random, until
         "stop": trainer.stop,
         "request_stop": trainer.request_stop,
         "wait": lambda: trainer.wait(numbers.uniform(0, 0.2)),
+        "pause": trainer.pause,
+        "resume": trainer.resume,
+        "set": lambda: trainer.set(learning_rate=numbers.uniform(1e-5, 1e-3)),
+        "events": lambda: trainer.events().pull(0.01),
         "stats": calls.stats,
         "state_dict": trainer.state_dict,
         "policy": trainer.policy,
