@@ -82,28 +82,43 @@ class Policy(nn.Module):
         """Actions for observations [N, ...], as the environment takes them, and the next state: (actions, state).
 
         One choice: int64 [N]; several: int64 [N, components]; continuous ones: float32 [N, components], within the
-        bounds. One observation without the first dimension -> one action. They are sampled with torch's random numbers,
-        or with `greedy` the most probable ones. `state` as in `step`; a network that remembers nothing ignores it.
-        `action_masks` [N, choices] is true where a choice is allowed, for environments that say so.
+        bounds. One observation without the first dimension -> one action, without it, too. They are sampled with
+        torch's random numbers, or with `greedy` the most probable ones. `state` as in `step`, of one environment
+        [1, state_size]; a network that remembers nothing ignores it.
+        `action_masks` [N, choices] is 1 where a choice is allowed, for environments that say so; of several choices
+        the masks follow each other, and each allows something.
         The actions are a tensor where an observation is one, else of NumPy; so is the state. No gradients are kept.
-        Raises as `forward`.
+        Raises as `forward`, and `ValueError` where what the network makes of the observations is not finite.
         """
         with torch.no_grad():
             outputs, _, state = self.step(observations, state if self.state_size else None)
             single = outputs.ndim == 1
-            outputs = outputs[None] if single else outputs
-            masks = None
-            if action_masks is not None:
-                masks = tensor_of(action_masks, "action_masks", or_bool=True).to(outputs.device) != 0
-                masks = masks[None] if single and masks.ndim == 1 else masks
-                if masks.shape != outputs.shape or self.action.is_continuous:
-                    wanted = "none" if self.action.is_continuous else str(list(outputs.shape))
-                    raise ValueError(f"action_masks have the shape {list(masks.shape)}, and it must be {wanted}")
+            outputs = (outputs[None] if single else outputs).float()
+            if not outputs.isfinite().all():
+                raise ValueError("the policy's outputs are not finite: the observations, or its parameters, are not")
+            masks = None if action_masks is None else self._masks(action_masks, outputs)
             actions = actions_of(self.action, outputs, masks, greedy=greedy)
             actions = actions[0] if single else actions
         if has_tensors(observations):
             return actions, state
+        state = state.float() if state.dtype == torch.bfloat16 else state  # NumPy has no such type
         return actions.numpy(force=True), state.numpy(force=True)
+
+    def _masks(self, action_masks: Any, outputs: torch.Tensor) -> torch.Tensor:
+        """What is allowed, bool like the outputs. Raises `ValueError` for what cannot be."""
+        if self.action.is_continuous:
+            raise ValueError("action_masks are given, and the actions are continuous: nothing of them can be forbidden")
+        values = tensor_of(action_masks, "action_masks", or_bool=True).to(outputs.device)
+        values = values[None] if values.ndim == 1 else values
+        if values.shape != outputs.shape:
+            wanted = list(outputs.shape)
+            raise ValueError(f"action_masks have the shape {list(values.shape)}, and it must be {wanted}")
+        if not ((values == 0) | (values == 1)).all():
+            raise ValueError("action_masks must be 0 or 1")
+        masks = values != 0
+        if not all(mask.any(1).all() for mask in torch.split(masks, list(self.action.choices), 1)):
+            raise ValueError("action_masks allow nothing at all of a choice")
+        return masks
 
     def step_rows(
         self, rows: npt.NDArray[np.uint8], state: torch.Tensor

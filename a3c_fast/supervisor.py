@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,8 +22,11 @@ class Supervisor:
     """
 
     def __init__(self, engine: Engine, run: int, look: Callable[[], None], finish: Callable[[], None]) -> None:
-        self._done = threading.Event()
-        self.error: BaseException | None = None  # written before _done is set
+        # Readable once the run is finished. No lock of Python's: who waits may be interrupted by a signal's handler, in
+        # which the trainer is used, too.
+        self._done = os.eventfd(0, os.EFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._done)
+        self.error: BaseException | None = None  # written before _done is
         self._thread = threading.Thread(
             target=self._supervise, args=(engine, run, look, finish), name="a3c_fast supervisor", daemon=True
         )
@@ -31,12 +37,14 @@ class Supervisor:
 
     def wait(self, seconds: float | None) -> bool:
         """Waits until the run is finished, at most so long; whether it is."""
-        return self._done.wait(None if seconds is None else min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        poll = select.poll()
+        poll.register(self._done, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else min(1000 * max(0.0, seconds), 2**31 - 1)))
 
-    def join(self) -> None:
-        """Waits until the thread has ended, unless it is this one."""
+    def join(self, seconds: float) -> None:
+        """Waits until the thread has ended, at most so long; at once where it is this one."""
         if self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(seconds)
 
     def _supervise(self, engine: Engine, run: int, look: Callable[[], None], finish: Callable[[], None]) -> None:
         try:
@@ -52,6 +60,4 @@ class Supervisor:
         except BaseException as error:
             self.error = error
         finally:
-            # Where nobody else holds the trainer, it is let go of here, before anybody hears that the run has ended.
-            del engine, look, finish
-            self._done.set()
+            os.eventfd_write(self._done, 1)

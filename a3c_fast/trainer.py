@@ -44,6 +44,7 @@ _POLL_SECONDS = 0.02  # between two looks at how far a run is
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
 
 _live: weakref.WeakSet[Trainer] = weakref.WeakSet()
+_supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
 class Trainer:
@@ -96,6 +97,7 @@ class Trainer:
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
         self._supervisor: Supervisor | None = None  # of the last run that has begun
         self._reason: Reason | None = None  # why that run was asked to end; any thread may be the first to say one
+        self._env_threads: set[int] = set()  # idents of those that step environments in this process
         self._told_step = -1  # of the newest line of metrics that readers were told
         self._readers: weakref.WeakSet[Events] = weakref.WeakSet()  # guarded by _writing
         self._last_stats: dict[str, Any] = {}
@@ -135,10 +137,14 @@ class Trainer:
         if network is not None:
             register(network)
         if place.is_dir():
+            for name in settings.keys() & {"run_dir", "resume"}:
+                raise ConfigError(name, settings[name], "a run goes on in its own directory: leave it out")
             stored = StoredRun.read(place)
             if stored.config is None:
                 raise CheckpointError(f"there is no run in {shown(place)}")
             return cls(stored.config.replace(**settings, run_dir=place, resume=True), env=env, network=network)
+        if not place.exists() and place.suffix != ".safetensors":
+            raise CheckpointError(f"{shown(place)} is no run directory and no checkpoint: there is no such file")
         saved = checkpoints.load(place)
         config = Config.from_json(saved.config).replace(run_dir=None, resume=False).replace(**settings)
         return cls(config, env=env, network=network, checkpoint=saved)
@@ -167,6 +173,7 @@ class Trainer:
             self._network = make_network(self.config, self._spec, resumed)
         if clients is None:
             clients = make_clients(self.config, first_step)
+        self._env_threads = {ident for client in clients if (ident := envs.thread_of(client)) is not None}
         self._engine = make_engine(self.config, self._spec, self._network, list(clients))
         if resumed:
             self._load(resumed)
@@ -262,6 +269,7 @@ class Trainer:
                 self._wait_for_the_end(engine, engine.request_stop())
                 raise
             self._supervisor = supervisor
+            _supervisors.add(supervisor)
 
     @counted
     def wait(self, timeout: float | None = None) -> bool:
@@ -269,14 +277,16 @@ class Trainer:
 
         Raises `WorkerError` when a worker failed.
         """
-        engine = self._require()
-        supervisor = self._supervisor
-        done = supervisor is None or supervisor.wait(None if timeout is None else _seconds(timeout))
+        engine, supervisor = self._require(), self._supervisor
+        self._refuse_own_environments("wait")
+        seconds = None if timeout is None else _seconds(timeout)
+        if supervisor is not None and not supervisor.wait(seconds):
+            return False
         if engine.failure is not None:
             raise WorkerError(*engine.failure)
-        if done and supervisor is not None and supervisor.error is not None:
+        if supervisor is not None and supervisor.error is not None:
             raise supervisor.error
-        return done
+        return True
 
     def metrics(self, every_steps: int = 10_000, *, until: int | None = None) -> Iterator[dict[str, Any]]:
         """Numbers of `stats()` whenever `every_steps` more agent steps are done, and at the end of the run.
@@ -333,6 +343,7 @@ class Trainer:
         Paused time is no training time. Does nothing twice; raises `RuntimeError` before the first `start()`.
         """
         engine = self._require()
+        self._refuse_own_environments("pause")
         paused = engine.pause()
         while paused and not engine.wait_until_paused(_SLICE_SECONDS):
             paused = engine.phase == "paused"
@@ -359,6 +370,7 @@ class Trainer:
         `close()`, tries again.
         """
         engine = self._require()
+        self._refuse_own_environments("stop")
         self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
         with self._writing:
             self._save_what_is_not_saved()
@@ -369,13 +381,17 @@ class Trainer:
         if self._is_a_copy():  # the files are the original's, and the lock may be held by a thread that is not here
             self._engine = None
             return
+        engine = self._engine
+        if engine is None:
+            return
+        self._refuse_own_environments("close")
+        # What interrupts this, such as a signal's handler, leaves the trainer open: close() can be called again. Others
+        # may write until the workers have ended: the environments of the program may be among them.
+        engine.refuse_starts()
+        self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
         with self._writing:
-            engine = self._engine
-            if engine is None:
+            if self._engine is None:  # another thread's close() came first
                 return
-            # What interrupts this, such as a signal's handler, leaves the trainer open: close() can be called again.
-            engine.refuse_starts()
-            self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
             failure = None
             try:
                 self._save_what_is_not_saved()
@@ -384,11 +400,8 @@ class Trainer:
             self._last_stats = self._stats(engine)
             self._publish(Ended(self._reason_of(engine), self._last_stats["step"]))
             self._release()
-            supervisor = self._supervisor
-        if supervisor is not None:
-            supervisor.join()
-        if failure is not None:
-            raise failure
+            if failure is not None:
+                raise failure
 
     def __enter__(self) -> Trainer:
         return self
@@ -476,7 +489,7 @@ class Trainer:
 
     @property
     def running(self) -> bool:
-        """Whether any worker runs."""
+        """Whether any worker runs: not before `start()`, not while the run is paused, and not after its end."""
         return self._require().running
 
     # The network -----------------------------------------------------------------------------------------------------
@@ -609,6 +622,14 @@ class Trainer:
         except Exception as error:
             _tell(f"what {self!r} learned since its last checkpoint is lost: {error}")
 
+    def _refuse_own_environments(self, call: str) -> None:
+        """Raises `RuntimeError` where an environment of this process calls what waits for the step that it is in."""
+        if threading.get_ident() in self._env_threads:
+            raise RuntimeError(
+                f"{call}() waits for the workers, and this environment is one that they wait for: an environment can "
+                "call request_stop()"
+            )
+
     def _is_a_copy(self) -> bool:
         return self._owner_pid != os.getpid()
 
@@ -639,10 +660,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _writing_unless_closed(self) -> Iterator[_core.Engine | None]:
-        """For the supervisor: the engine, with `_writing` held; None where the trainer is closed.
-
-        Whoever closes it may hold the lock, in a signal's handler, until the supervisor has ended.
-        """
+        """For the supervisor: the engine, with `_writing` held; None where the trainer is closed."""
         while not self._writing.acquire(timeout=_SLICE_SECONDS):
             if self._engine is None:
                 yield None
@@ -731,7 +749,9 @@ def _tell(message: str) -> None:
 
 @before_the_end
 def _close_all() -> None:
-    """What is learned in daemon threads is saved, and no worker outlives the interpreter."""
+    """What is learned in daemon threads is saved, and neither a worker nor a supervisor outlives the interpreter."""
     for trainer in list(_live):
         if not trainer._is_a_copy():
             trainer._close_whatever_happens()
+    for supervisor in list(_supervisors):
+        supervisor.join(_FINISH_SECONDS)

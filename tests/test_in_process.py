@@ -189,3 +189,45 @@ def test_a_video_of_what_render_draws(tmp_path: Path) -> None:
     frame = envs.frame_of(config, client)
     assert frame.dtype == np.uint8
     assert frame.ndim == 3
+
+
+class Calls(user_envs.Point):
+    """Calls its own trainer within its steps."""
+
+    trainer: Trainer | None = None
+    name = ""
+    said: list[str]
+
+    def step(self, action: Any) -> Any:
+        if self.trainer is not None and self.trainer.running:
+            try:
+                calls = {"set": lambda: self.trainer.set(entropy_coef=0.01), "save": self.trainer.save}  # type: ignore[union-attr]
+                calls.get(self.name, getattr(self.trainer, self.name))()
+            except RuntimeError as error:
+                self.said.append(str(error))
+                self.trainer.request_stop()
+        return super().step(action)
+
+
+@pytest.mark.parametrize("name", ["wait", "stop", "close", "pause", "run"])
+def test_an_environment_cannot_wait_for_the_step_that_it_is_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Calls, "said", said, raising=False)
+    monkeypatch.setattr(Calls, "name", name)
+    config = Config(num_workers=2, envs_per_worker=2, total_steps=10**8, watchdog_seconds=PATIENCE)
+    with Trainer(config, env=InProcess(Calls)) as trainer:
+        monkeypatch.setattr(Calls, "trainer", trainer)
+        trainer.run()
+        assert any("waits for the workers" in text or "cannot start" in text for text in said)
+
+
+@pytest.mark.parametrize("name", ["set", "save", "stats", "policy"])
+def test_an_environment_may_call_what_does_not_wait(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Calls, "said", [], raising=False)
+    monkeypatch.setattr(Calls, "name", name)
+    config = Config(num_workers=2, envs_per_worker=2, total_steps=10**8, watchdog_seconds=PATIENCE, run_dir=tmp_path)
+    for _ in range(3):  # closed while the environments are in their calls
+        with Trainer(config.replace(resume=True), env=InProcess(Calls)) as trainer:
+            monkeypatch.setattr(Calls, "trainer", trainer)
+            trainer.start()
+            wait_until(lambda trainer=trainer: trainer.stats()["step"] > 0)

@@ -288,3 +288,49 @@ def test_environments_and_networks_that_have_no_names_are_given_again(tmp_path: 
     with Trainer.from_checkpoint(run, env=make, total_steps=128) as trainer:
         trainer.run()
     assert load_policy(run).action.starts == (3,)
+
+
+def test_what_goes_on_in_its_directory_has_no_other(tmp_path: Path) -> None:
+    trained(tmp_path / "run")
+    for settings in ({"run_dir": tmp_path / "other"}, {"resume": False}):
+        with pytest.raises(ConfigError, match="a run goes on in its own directory"):
+            Trainer.from_checkpoint(tmp_path / "run", **settings)
+    with pytest.raises(CheckpointError, match="is no run directory and no checkpoint"):
+        Trainer.from_checkpoint(tmp_path / "nothing")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    for env_id in (FAKE, FAKE_CONTINUOUS):
+        policy = trained(tmp_path / env_id.replace("/", "_"), env_id)
+        for value in (np.nan, np.inf):
+            for greedy in (False, True):
+                with pytest.raises(ValueError, match="outputs are not finite"):
+                    policy.act(np.full(4, value, np.float32), greedy=greedy)
+
+
+def test_masks_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    policy = trained(tmp_path / "multi", FAKE_MULTI)
+    observations = some(policy, 2)
+    actions, _ = policy.act(observations, action_masks=np.tile([0, 1, 0, 1, 0], (2, 1)))
+    assert actions.tolist() == [[1, 0], [1, 0]]
+    for masks, sentence in (
+        ([[0, 1, 0, 0, 0]] * 2, "allow nothing at all of a choice"),
+        ([[0, 1, 0, 1, np.nan]] * 2, "must be 0 or 1"),
+        ([[0, 1, 0, 1, 2]] * 2, "must be 0 or 1"),
+        ([[0, 1, 0, 1]] * 2, "have the shape"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            policy.act(observations, action_masks=masks)
+    policy = trained(tmp_path / "continuous", FAKE_CONTINUOUS)
+    with pytest.raises(ValueError, match="the actions are continuous"):
+        policy.act(some(policy, 2), action_masks=[[1, 1]] * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("env_id", [FAKE, FAKE_CONTINUOUS])
+def test_parameters_of_other_types(dtype: torch.dtype, env_id: str, tmp_path: Path) -> None:
+    policy = trained(tmp_path / "run", env_id, lstm_size=4).to(dtype)
+    actions, state = policy.act(some(policy, 3))
+    assert actions.dtype == (np.int64 if env_id == FAKE else np.float32)
+    actions, state = policy.act(some(policy, 3), state)
+    assert len(actions) == 3

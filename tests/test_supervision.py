@@ -267,3 +267,23 @@ def test_what_cannot_change_is_refused() -> None:
         trainer.set(learning_rate=0.002)
         trainer.resume()
         assert [value for _, _, value in trainer.changes] == [0.001, 0.002]
+
+
+def test_a_handler_may_close_what_the_program_waits_for() -> None:
+    program = """
+import os, signal, threading
+from a3c_fast import Config, Trainer
+for i in range(30):
+    trainer = Trainer(Config(env_id="a3c_fast/Fake-v0", num_workers=1, total_steps=10**9))
+    signal.signal(signal.SIGUSR1, lambda *_: trainer.close())
+    trainer.start()
+    threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    try:
+        while not trainer.wait(0):
+            pass
+    except RuntimeError as error:
+        assert "closed" in str(error)
+print("done")
+"""
+    done = python(program)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from a3c_fast.envs import envpool, processes, scripted
 from a3c_fast.envs.env_host import host_of
+from a3c_fast.envs.env_thread import EnvThread
 from a3c_fast.envs.envpool import threads_of_pool
 from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, max_episode_steps, problem_of
 from a3c_fast.envs.families import spec_of as spec_of_id
@@ -44,6 +45,7 @@ __all__ = [
     "random_play",
     "register",
     "spec_of",
+    "thread_of",
     "threads_of_pool",
 ]
 
@@ -90,6 +92,12 @@ def frame_of(config: Config, client: EnvClient) -> npt.NDArray[np.uint8]:
     host = host_of(client)
     assert host is not None
     return host.frame(limit_of(config))
+
+
+def thread_of(client: EnvClient) -> int | None:
+    """The ident of the thread of this process that steps a user's environments; None where none does."""
+    host = host_of(client)
+    return host.ident if isinstance(host, EnvThread) else None
 
 
 def limit_of(config: Config) -> float:

@@ -41,6 +41,7 @@ class EnvThread(EnvHost):
                 os.close(descriptor)
             self.close()
             raise
+        self.ident = thread.ident
         self._say(self._job)
 
     def _how_it_ended(self) -> str:
