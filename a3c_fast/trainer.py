@@ -249,8 +249,9 @@ class Trainer:
         `total_steps`, where the learning rate has fallen to its end.
         """
         engine = self._require()
-        if self._supervisor is not None and not engine.under_way:
-            self._supervisor.wait(_FINISH_SECONDS)  # what it still does belongs to the run before
+        earlier = self._supervisor
+        if earlier is not None and not engine.under_way:
+            earlier.wait(_FINISH_SECONDS)  # what it still does belongs to the run before
         most = self.config.total_steps
         until = most if until is None else whole_number("until", until, 0, most)
         now = time.monotonic()
@@ -594,7 +595,7 @@ class Trainer:
 
     def _release(self) -> None:
         """Lets go of everything, whatever fails on the way."""
-        engine, self._engine = self._engine, None
+        engine, self._engine, self._supervisor = self._engine, None, None
         _live.discard(self)
         with contextlib.ExitStack() as last_first:
             if self._run_directory is not None:
