@@ -7,7 +7,7 @@ import select
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from a3c_fast._core import Engine
@@ -27,9 +27,10 @@ class Supervisor:
         self._done = os.eventfd(0, os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._done)
         self.error: BaseException | None = None  # written before _done is
-        self._thread = threading.Thread(
-            target=self._supervise, args=(engine, run, look, finish), name="a3c_fast supervisor", daemon=True
-        )
+        # In a list, since the thread keeps its arguments until it has ended: who hears that the run is finished must be
+        # the only one who holds the trainer and its engine.
+        self._held: list[Any] = [engine, run, look, finish]
+        self._thread = threading.Thread(target=self._run, name="a3c_fast supervisor", daemon=True)
 
     def start(self) -> None:
         """Begins. Raises `RuntimeError` where the system gives no thread."""
@@ -41,23 +42,32 @@ class Supervisor:
         poll.register(self._done, select.POLLIN)
         return bool(poll.poll(None if seconds is None else min(1000 * max(0.0, seconds), 2**31 - 1)))
 
+    def is_this_thread(self) -> bool:
+        """Whether its thread is the one that asks."""
+        return self._thread is threading.current_thread()
+
     def join(self, seconds: float) -> None:
         """Waits until the thread has ended, at most so long; at once where it is this one."""
-        if self._thread is not threading.current_thread():
+        if not self.is_this_thread():
             self._thread.join(seconds)
 
-    def _supervise(self, engine: Engine, run: int, look: Callable[[], None], finish: Callable[[], None]) -> None:
+    def _run(self) -> None:
         try:
-            try:
-                while not engine.wait_for(run, _INTERVAL_SECONDS):
-                    look()
-            except BaseException:
-                engine.request_stop()
-                while not engine.wait_for(run, _INTERVAL_SECONDS):
-                    pass
-                raise
-            finish()
+            self._supervise(*self._held)
         except BaseException as error:
             self.error = error
         finally:
+            self._held.clear()
             os.eventfd_write(self._done, 1)
+
+    @staticmethod
+    def _supervise(engine: Engine, run: int, look: Callable[[], None], finish: Callable[[], None]) -> None:
+        try:
+            while not engine.wait_for(run, _INTERVAL_SECONDS):
+                look()
+        except BaseException:
+            engine.request_stop()
+            while not engine.wait_for(run, _INTERVAL_SECONDS):
+                pass
+            raise
+        finish()

@@ -400,9 +400,12 @@ class Trainer:
                 failure = error
             self._last_stats = self._stats(engine)
             self._publish(Ended(self._reason_of(engine), self._last_stats["step"]))
+            supervisor = self._supervisor
             self._release()
-            if failure is not None:
-                raise failure
+        if supervisor is not None and not supervisor.is_this_thread():
+            supervisor.wait(_FINISH_SECONDS)  # until it lets go of the engine
+        if failure is not None:
+            raise failure
 
     def __enter__(self) -> Trainer:
         return self

@@ -9,7 +9,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -182,13 +182,21 @@ def test_nothing_is_left_open() -> None:
     assert opened() == before
 
 
-def test_a_video_of_what_render_draws(tmp_path: Path) -> None:
-    config = Config("in-process:gymnasium:CartPole-v1")
+class Drawn(user_envs.Point):
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 5}
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def render(self) -> Any:
+        return np.full((4, 6, 3), 7, np.uint8)
+
+
+def test_what_render_draws() -> None:
+    config = Config().replace(env_id=envs.register(InProcess(Drawn)))
     client = envs.make_client(config, [1], render_mode=envs.DRAWN)
     client.recv()
-    frame = envs.frame_of(config, client)
-    assert frame.dtype == np.uint8
-    assert frame.ndim == 3
+    np.testing.assert_array_equal(envs.frame_of(config, client), np.full((4, 6, 3), 7))
 
 
 class Calls(user_envs.Point):
