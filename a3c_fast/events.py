@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import os
+import select
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,31 +68,39 @@ class Events:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.dropped = 0
-        """Events that came and went before they were read."""
         self._engine = engine
         self._next_episode = engine.episodes_added()
-        self._changed = threading.Condition()
-        self._waiting: deque[Event] = deque()  # guarded by _changed, as all that follows
-        self._ended = False
-        self._read: deque[Event] = deque()  # of the reader alone
+        # One end each, of a deque whose operations are whole: no lock, since who reads may be interrupted by a signal's
+        # handler that closes the trainer, for which the supervisor must not have to wait for the reader.
+        self._waiting: deque[Event] = deque()
+        self._changed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        weakref.finalize(self, os.close, self._changed)
+        self._ended = False  # written after the last event is there
+        self._dropped_events = 0  # of those who add, with `Trainer._writing` held
+        self._dropped_episodes = 0  # of the reader alone, as what follows
+        self._read: deque[Event] = deque()
+
+    @property
+    def dropped(self) -> int:
+        """How many events came and went before they were read."""
+        return self._dropped_events + self._dropped_episodes
 
     def add(self, event: Event) -> None:
-        """By the supervisor of the run."""
-        with self._changed:
-            if len(self._waiting) >= _MOST_WAITING:
+        """By those who hold `Trainer._writing`."""
+        if len(self._waiting) >= _MOST_WAITING:
+            with contextlib.suppress(IndexError):  # the reader was quicker
                 self._waiting.popleft()
-                self.dropped += 1
-            self._waiting.append(event)
-            self._ended = self._ended or isinstance(event, Ended)
-            self._changed.notify_all()
+                self._dropped_events += 1
+        self._waiting.append(event)
+        self._ended = self._ended or isinstance(event, Ended)
+        os.eventfd_write(self._changed, 1)
 
     def __iter__(self) -> Iterator[Event]:
         return self
 
     def __next__(self) -> Event:
         while not self._read:
-            if self._is_over():
+            if self._ended and not self._waiting:
                 raise StopIteration
             self._read.extend(self.pull(0.05))
         return self._read.popleft()
@@ -97,24 +108,24 @@ class Events:
     def pull(self, timeout: float = 0.0) -> list[Event]:
         """All that there are now; where there is none, waits for one at most `timeout` seconds, about."""
         if not (found := self._pulled()) and timeout > 0:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting), timeout)
+            poll = select.poll()
+            poll.register(self._changed, select.POLLIN)
+            poll.poll(min(1000 * timeout, 2**31 - 1))
             found = self._pulled()
         return found
 
     def _pulled(self) -> list[Event]:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._changed)
+        others: list[Event] = []  # before the episodes: all of them come before Ended
+        with contextlib.suppress(IndexError):
+            while True:
+                others.append(self._waiting.popleft())
         found: list[Event] = []
-        with self._changed:  # before the episodes: all of them come before Ended
-            others = list(self._waiting)
-            self._waiting.clear()
         while True:
             first, episodes = self._engine.episodes_since(self._next_episode, _MOST_AT_ONCE)
-            self.dropped += first - self._next_episode
+            self._dropped_episodes += first - self._next_episode
             self._next_episode = first + len(episodes)
             found += [Episode(*episode) for episode in episodes]
             if len(episodes) < _MOST_AT_ONCE:
                 return found + others
-
-    def _is_over(self) -> bool:
-        with self._changed:
-            return self._ended and not self._waiting

@@ -37,7 +37,7 @@ def load_policy(path: str | os.PathLike[str], *, network: Any = None) -> Policy:
     `network`, a network of your own that cannot be imported by its name, is given as it was to `Trainer`.
 
     Raises `CheckpointError` where there is no whole checkpoint, `ConfigError` for another network than the run's. A
-    checkpoint of a version before 0.2 does not say what its environment shows and takes, which EnvPool is then asked.
+    checkpoint of an earlier version does not say what its environment shows and takes, which EnvPool is then asked.
     """
     place = Path(path).expanduser()
     if place.is_dir():

@@ -75,7 +75,9 @@ def test_more_processes_than_files_may_be_opened_are_refused() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        with pytest.raises(ConfigError, match=r"num_workers is 100, but .* need 600 open files .* the limit is 256"):
+        with pytest.raises(
+            ConfigError, match=r"num_workers is 100, but their processes need 600 open files .* the limit is 256"
+        ):
             Trainer(Config(num_workers=100, total_steps=1000), env=user_envs.Point)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -269,17 +269,19 @@ def test_what_cannot_change_is_refused() -> None:
         assert [value for _, _, value in trainer.changes] == [0.001, 0.002]
 
 
-def test_a_handler_may_close_what_the_program_waits_for() -> None:
-    program = """
+@pytest.mark.parametrize("wait", ["trainer.wait(0)", "isinstance((events.pull() or [0])[-1], a3c_fast.Ended)"])
+def test_a_handler_may_close_what_the_program_waits_for(wait: str) -> None:
+    program = f"""
+import a3c_fast
 import os, signal, threading
 from a3c_fast import Config, Trainer
 for i in range(30):
     trainer = Trainer(Config(env_id="a3c_fast/Fake-v0", num_workers=1, total_steps=10**9))
     signal.signal(signal.SIGUSR1, lambda *_: trainer.close())
-    trainer.start()
+    events = trainer.events()
     threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGUSR1)).start()
     try:
-        while not trainer.wait(0):
+        while not {wait}:
             pass
     except RuntimeError as error:
         assert "closed" in str(error)

@@ -47,7 +47,7 @@ class _SaidError(Exception):
 class EnvHost:
     """The environments of one worker, one for each seed, or without seeds as many as are made at a time."""
 
-    NOUN = ""
+    NOUN, NOUNS = "", ""
     """What it is, for sentences."""
     DESCRIPTORS = 0
     """How many files it keeps open."""

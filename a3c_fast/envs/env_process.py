@@ -23,7 +23,7 @@ class EnvProcess(EnvHost):
     for environments that draw themselves.
     """
 
-    NOUN = "process"
+    NOUN, NOUNS = "process", "processes"
     DESCRIPTORS = 6
 
     def __init__(self, env_id: str, blob: bytes, seeds: Sequence[int], render_mode: str = "") -> None:

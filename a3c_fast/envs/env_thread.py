@@ -20,7 +20,7 @@ class EnvThread(EnvHost):
     It holds the GIL while they step, and the worker waits for it without.
     """
 
-    NOUN = "thread"
+    NOUN, NOUNS = "thread", "threads"
     DESCRIPTORS = 9  # the thread, which may outlive this object in a step, has its own of all, and one of its mmap
 
     def __init__(

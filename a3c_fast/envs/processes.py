@@ -181,7 +181,7 @@ def _check_descriptors(num_hosts: int, kind: type[EnvHost]) -> None:
             raise ConfigError(
                 "num_workers",
                 num_hosts,
-                f"their {kind.NOUN}s need {needed:,} open files beside {opened:,} that there are, and the limit is "
+                f"their {kind.NOUNS} need {needed:,} open files beside {opened:,} that there are, and the limit is "
                 f"{most:,} (ulimit -n)",
             )
 
