@@ -195,53 +195,22 @@ void bind_engine(py::module_& m) {
   py::class_<Engine, EngineHolder>(m, "Engine")
       .def(py::init(&make_engine), "train"_a, "model"_a, "clients"_a)
       .def(
-          "start",
-          [](Engine& e, int64_t until) {
-            int64_t run = 0;
-            without_gil([&] { run = e.start(until); });
-            return run;
-          },
+          "start", [](Engine& e, int64_t until) { return value_without_gil([&] { return e.start(until); }); },
           "until"_a)
-      .def("pause",
-           [](Engine& e) {
-             bool paused = false;
-             without_gil([&] { paused = e.pause(); });
-             return paused;
-           })
-      .def("resume",
-           [](Engine& e) {
-             bool runs = false;
-             without_gil([&] { runs = e.resume(); });
-             return runs;
-           })
+      .def("pause", [](Engine& e) { return value_without_gil([&] { return e.pause(); }); })
+      .def("resume", [](Engine& e) { return value_without_gil([&] { return e.resume(); }); })
       .def(
           "wait_until_paused",
-          [](Engine& e, double seconds) {
-            bool paused = false;
-            without_gil([&] { paused = e.wait_until_paused(seconds); });
-            return paused;
-          },
+          [](Engine& e, double seconds) { return value_without_gil([&] { return e.wait_until_paused(seconds); }); },
           "seconds"_a)
-      .def("request_stop",
-           [](Engine& e) {
-             int64_t run = 0;
-             without_gil([&] { run = e.request_stop(); });
-             return run;
-           })
+      .def("request_stop", [](Engine& e) { return value_without_gil([&] { return e.request_stop(); }); })
       .def(
-          "wait",
-          [](Engine& e, double seconds) {
-            bool ended = false;
-            without_gil([&] { ended = e.wait(seconds); });
-            return ended;
-          },
+          "wait", [](Engine& e, double seconds) { return value_without_gil([&] { return e.wait(seconds); }); },
           "seconds"_a)
       .def(
           "wait_for",
           [](Engine& e, int64_t run, double seconds) {
-            bool ended = false;
-            without_gil([&] { ended = e.wait_for(run, seconds); });
-            return ended;
+            return value_without_gil([&] { return e.wait_for(run, seconds); });
           },
           "run"_a, "seconds"_a)
       .def("refuse_starts", [](Engine& e) { without_gil([&] { e.refuse_starts(); }); })

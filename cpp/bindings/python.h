@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 
 namespace py = pybind11;
@@ -37,6 +38,14 @@ void without_gil(const Body& body) {
   }
   PyEval_RestoreThread(thread);
   if (failure) std::rethrow_exception(failure);
+}
+
+// What a body returns that is called so.
+template <typename Body>
+auto value_without_gil(const Body& body) {
+  std::optional<decltype(body())> value;
+  without_gil([&] { value = body(); });
+  return *value;
 }
 
 template <typename T>
