@@ -306,12 +306,14 @@ class Trainer:
     def _metrics_of_the_run(self, every: int) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(_ClosedError):  # by another thread: nothing more comes
             next_step = self.stats()["step"] + every
+            told = -1
             ended = False
             while not ended:
                 ended = self.wait(_POLL_SECONDS)
                 line = self.stats()
-                if ended or line["step"] >= next_step:
-                    next_step = line["step"] // every * every + every
+                if line["step"] >= next_step or (ended and line["step"] != told):
+                    told = line["step"]
+                    next_step = told // every * every + every
                     yield line
 
     def events(self, *, until: int | None = None) -> Events:
