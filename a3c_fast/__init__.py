@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from a3c_fast.events import Ended, Episode, Events, Metrics, Saved
     from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
+    from a3c_fast.schedules import Schedule, constant, linear, points
     from a3c_fast.trainer import Trainer
 
 __all__ = [
@@ -31,10 +32,14 @@ __all__ = [
     "InProcess",
     "Metrics",
     "Saved",
+    "Schedule",
     "Trainer",
     "WorkerError",
+    "constant",
+    "linear",
     "list_envs",
     "load_policy",
+    "points",
 ]
 
 _HOMES = {
@@ -48,10 +53,14 @@ _HOMES = {
     "InProcess": "envs.processes",
     "Metrics": "events",
     "Saved": "events",
+    "Schedule": "schedules",
     "Trainer": "trainer",
     "WorkerError": "errors",
+    "constant": "schedules",
+    "linear": "schedules",
     "list_envs": "envs.listing",
     "load_policy": "loading",
+    "points": "schedules",
 }
 
 

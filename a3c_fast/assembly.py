@@ -12,6 +12,7 @@ from a3c_fast.core_config import model_config, train_config
 from a3c_fast.envs import EnvSpec
 from a3c_fast.machine import require_threads
 from a3c_fast.memory import check_memory
+from a3c_fast.schedules import checked
 from a3c_fast.threads import in_a_thread
 from a3c_fast.user_network import UserNetwork, check_probe
 
@@ -40,7 +41,10 @@ def make_engine(
 ) -> _core.Engine:
     """The network of an engine may take a minute to begin with: this thread meanwhile handles signals."""
     model = model_config(config, spec, network.core if network else None)
-    return in_a_thread(lambda: _core.Engine(train_config(config), model, clients), "engine")
+    engine = in_a_thread(lambda: _core.Engine(train_config(config), model, clients), "engine")
+    for name, schedule in checked(config.schedules).items():
+        engine.set_schedule(name, schedule.through(config.total_steps))
+    return engine
 
 
 def make_network(config: Config, spec: EnvSpec, resumed: Checkpoint | None) -> UserNetwork:

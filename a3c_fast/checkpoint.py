@@ -105,7 +105,7 @@ class Checkpoint:
     versions: dict[str, str] = field(default_factory=dict)
     spaces: EnvSpec | None = None
     """What the environments of the run show and take; None in those of earlier versions."""
-    changes: list[tuple[int, str, float]] = field(default_factory=list)
+    changes: list[tuple[int, str, float | str]] = field(default_factory=list)
     """Settings that changed while the run was under way: from which agent step on, which, and to what; oldest first."""
     skipped_updates: int = 0
     recent_episodes: list[tuple[float, int]] = field(default_factory=list)
@@ -252,7 +252,7 @@ class _Description(msgspec.Struct, kw_only=True):
     config: dict[str, Any]
     versions: dict[str, str]
     spaces: dict[str, Any] | None = None  # of versions that have load_policy()
-    changes: list[tuple[_Count, str, float]] = []
+    changes: list[tuple[_Count, str, float | str]] = []
 
 
 class _Worker(msgspec.Struct):

@@ -16,6 +16,8 @@ from a3c_fast.defaults import NO_EMULATOR, PRESETS, PresetName, defaults_of
 from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, problem_of, spec_of
 from a3c_fast.envs.spec import EnvSpec
 from a3c_fast.errors import ConfigError
+from a3c_fast.schedules import check_schedules, plain_schedules, without_schedule
+from a3c_fast.schedules import checked as checked_schedules
 from a3c_fast.suggestions import did_you_mean
 
 ModelName = Literal["paper", "nature", "small", "mlp"]
@@ -45,8 +47,6 @@ STRUCTURAL_FIELDS = (
 
 
 # What the defaults of other settings depend on.
-# What may change while a run is under way: cpp/run/live_settings.h.
-LIVE_FIELDS = ("learning_rate", "entropy_coef", "value_coef", "clip_coef", "max_grad_norm")
 DEFAULTS_DEPEND_ON = ("env_id", "preset", "update_epochs", "envs_per_worker", "network")
 
 
@@ -137,6 +137,10 @@ class Config:
     """Weight of the squared value error."""
     max_grad_norm: float = _BY_FAMILY
     """Largest global norm of a gradient; 0 does not clip."""
+    schedules: tuple[str, ...] = ()
+    """`name=value@step,value@step ...`: settings that go straight from point to point of the agent steps, such as
+    learning_rate=7e-4@0,0@end; learning_rate, entropy_coef, value_coef, clip_coef and max_grad_norm. In Python a
+    mapping from names to `linear()`, `points()`, `constant()`."""
     rmsprop_alpha: float = 0.99
     """Decay of RMSProp's mean square."""
     adam_beta1: float = 0.9
@@ -249,6 +253,7 @@ class Config:
         fields = dataclasses.asdict(self)
         fields["run_dir"] = None if self.run_dir is None else str(self.run_dir)
         fields["hidden_sizes"] = list(self.hidden_sizes)
+        fields["schedules"] = list(self.schedules)
         return {"format": stored_settings.FORMAT, **fields}
 
     @classmethod
@@ -257,7 +262,10 @@ class Config:
 
         Raises `ConfigError` for a field that this version does not have and for one that `fields` should have.
         """
-        config = cls(**stored_settings.settings(fields, [field.name for field in dataclasses.fields(cls)]))
+        stored = stored_settings.settings(fields, [field.name for field in dataclasses.fields(cls)])
+        for name in checked_schedules(plain_schedules(stored["schedules"])):
+            stored |= without_schedule(name)  # the defaults may have been others
+        config = cls(**stored)
         # What was said is not stored: whatever differs from the defaults must have been.
         origin: _Origin = vars(config)["_origin"]
         said = {name for name, default in origin.defaults.items() if getattr(config, name) != default}
@@ -343,6 +351,7 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "float | Literal['auto']": lambda value: values.text(values.real(value)),
     "bool": values.truth,
     "tuple[int, ...]": values.sizes,
+    "tuple[str, ...]": plain_schedules,
     "Path | None": values.path,
 }
 
@@ -417,6 +426,8 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
     number("entropy_final_fraction", 0, 1)
     number("value_coef", 0, 1e3)
     number("max_grad_norm", 0)
+    origin: _Origin = vars(config)["_origin"]
+    check_schedules(config, origin.defaults)
     for name in ("rmsprop_alpha", "adam_beta1", "adam_beta2"):
         number(name, 0, 0.999999)
     number("optimizer_eps", 1e-30, 1)  # far from the smallest float

@@ -64,7 +64,7 @@ class Learned:
             module.load_state_dict(state)
         return module.eval()
 
-    def checkpoint(self, changes: list[tuple[int, str, float]]) -> Checkpoint:
+    def checkpoint(self, changes: list[tuple[int, str, float | str]]) -> Checkpoint:
         """All that continues the run, as it is now; `changes` of its settings.
 
         Raises `CheckpointError` where parameters are not finite.

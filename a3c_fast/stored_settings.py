@@ -41,6 +41,7 @@ MEANT_BEFORE: Mapping[str, Any] = {
     "normalize_observations": False,
     "normalize_rewards": False,
     "network": None,
+    "schedules": [],
 }
 
 # What defines the network and the game: all that is needed to play.

@@ -129,9 +129,11 @@ def _announce(output: Output, trainer: Trainer) -> None:
     from a3c_fast.envs.processes import where_stepped
     from a3c_fast.machine import cores
     from a3c_fast.paths import shown
+    from a3c_fast.schedules import checked
 
     c = trainer.config
     assert c.run_dir is not None
+    rate = checked(c.schedules).get("learning_rate") or f"{c.learning_rate:g}"
     size = sum(value.numel() for value in trainer.policy().parameters() if value.requires_grad)
     how = {
         "new": f"starts in {shown(c.run_dir)}",
@@ -143,7 +145,7 @@ def _announce(output: Output, trainer: Trainer) -> None:
         f"{c.env_id} {how}: {_number(c.num_workers, 'worker')} on {_number(cores(), 'core')}, each with "
         f"{_number(c.envs_per_worker, 'environment')} {stepped.get(c.family, 'and one EnvPool thread for them')}, "
         f"{c.network or c.model} network with {size:,} parameters "
-        f"on {trainer.isa} kernels, {c.optimizer} {c.learning_rate:g}, seed {c.seed}, to step {c.total_steps:,}"
+        f"on {trainer.isa} kernels, {c.optimizer} {rate}, seed {c.seed}, to step {c.total_steps:,}"
     )
 
 

@@ -22,7 +22,7 @@ from a3c_fast import _core, envs
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.assembly import check_threads, make_clients, make_engine, make_network
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
-from a3c_fast.config import LIVE_FIELDS, Config, check_model
+from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.events import Ended, Event, Events, Metrics, Reason, Saved
@@ -34,6 +34,8 @@ from a3c_fast.network_factory import register
 from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
 from a3c_fast.run_directory import RunDirectory
+from a3c_fast.schedules import LIVE_FIELDS, Schedule, without_schedule
+from a3c_fast.schedules import checked as checked_schedules
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
 from a3c_fast.user_network import UserNetwork
@@ -90,8 +92,9 @@ class Trainer:
         # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
         self._writing = threading.RLock()
         self._next_log = self._next_checkpoint = 0.0
-        self._saved: tuple[int, int, bool] | None = None  # steps, updates and whether at rest, of the newest checkpoint
-        self._changes: list[tuple[int, str, float]] = []
+        # Steps, updates, whether at rest, and number of changes, of the newest checkpoint.
+        self._saved: tuple[int, int, bool, int] | None = None
+        self._changes: list[tuple[int, str, float | str]] = []
         self._told: dict[str, str] = {}  # what could not be written, and the failure that the user knows of
         self._rate = RateMeter()
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
@@ -468,7 +471,8 @@ class Trainer:
             trainer.set(learning_rate=1e-4, entropy_coef=0.001)
 
         learning_rate, entropy_coef, value_coef, clip_coef and max_grad_norm. What falls in the course of the run,
-        `learning_rate` and `entropy_coef`, goes on falling, from the new value. `config`, the checkpoints and
+        `learning_rate` and `entropy_coef`, goes on falling, from the new value. A `Schedule` in the place of a number
+        is followed from then on, by the steps of the whole run; a number ends one. `config`, the checkpoints and
         config.json have it, and a run that goes on goes on with it; `changes` says when it was. Raises `ConfigError`
         for another setting and for a value that cannot be; then nothing has changed.
         """
@@ -477,20 +481,24 @@ class Trainer:
             if name not in LIVE_FIELDS:
                 raise ConfigError(name, value, f"only {', '.join(LIVE_FIELDS)} can change while a run is under way")
         with self._writing:
-            config = dataclasses.replace(self.config, **settings)
+            config = _with_settings(self.config, settings)
+            schedules = checked_schedules(config.schedules)
             step = engine.stats()["steps"]
             for name in settings:
-                value = getattr(config, name)
-                engine.set(name, value)
-                self._changes.append((step, name, value))
+                schedule = schedules.get(name)
+                if schedule is None:
+                    engine.set(name, getattr(config, name))
+                else:
+                    engine.set_schedule(name, schedule.through(config.total_steps))
+                self._changes.append((step, name, getattr(config, name) if schedule is None else str(schedule)))
             self.config = config
             if self._run_directory is not None:
                 with self._told_once("config.json"):
                     self._run_directory.write_config(config)
 
     @property
-    def changes(self) -> list[tuple[int, str, float]]:
-        """What `set` has changed in the whole run: (agent step, name, value), oldest first."""
+    def changes(self) -> list[tuple[int, str, float | str]]:
+        """What `set` has changed in the whole run: (agent step, name, number or schedule), oldest first."""
         return list(self._changes)
 
     @property
@@ -552,7 +560,7 @@ class Trainer:
             raise ValueError("path is None, but without a run_dir it must name a file")
         saved = self._run_directory.save(content, self.config.keep_checkpoints)
         self._publish(Saved(content.step, saved))
-        self._saved = (content.step, content.updates, bool(content.workers))
+        self._saved = (content.step, content.updates, bool(content.workers), len(content.changes))
         return saved
 
     def _save_what_is_not_saved(self) -> None:
@@ -561,7 +569,7 @@ class Trainer:
         if self._run_directory is None or engine.phase == "ready":
             return
         core = engine.stats()
-        if self._saved != (core["steps"], core["updates"], engine.phase != "failed"):
+        if self._saved != (core["steps"], core["updates"], engine.phase != "failed", len(self._changes)):
             self._save(None)
         self._write_metrics()
 
@@ -725,7 +733,21 @@ class Trainer:
         if self.kind == "resumed":
             assert self._run_directory is not None
             checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
-            self._saved = (saved.step, saved.updates, bool(saved.workers))
+            self._saved = (saved.step, saved.updates, bool(saved.workers), len(saved.changes))
+
+
+def _with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
+    """`config` with settings that may change while it runs: numbers, or schedules in their place."""
+    schedules: dict[str, Schedule] = checked_schedules(config.schedules)
+    changes: dict[str, Any] = {}
+    for name, value in settings.items():
+        schedules.pop(name, None)
+        if isinstance(value, Schedule):
+            schedules[name] = value
+            changes |= without_schedule(name)
+        else:
+            changes[name] = value
+    return config.replace(schedules=schedules, **changes)
 
 
 def _with_network(config: Config, network: Any) -> Config:

@@ -81,7 +81,7 @@ FLAGS = (
     *("episodic_life", "reward_clip", "resume"),
 )
 CHOICES = ("model", "activation", "optimizer", "precision", "preset")
-OTHERS = ("env_id", "hidden_sizes", "network", "run_dir")
+OTHERS = ("env_id", "hidden_sizes", "network", "run_dir", "schedules")
 
 
 def _wrong_values() -> list[tuple[str, Any]]:
@@ -105,6 +105,7 @@ def _wrong_values() -> list[tuple[str, Any]]:
     cases += [
         ("hidden_sizes", v) for v in ((), (0,), (-1,), (64, 65537), (1.5,), (True,), ("a",), (8,) * 17, 5, "ab", b"ab")
     ]
+    cases += [("schedules", v) for v in (5, "x", ("gamma=1@0",), {"clip_coef": "x"}, [None])]
     cases += [("env_id", v) for v in ("", "Pogn-v5", "pong-v5", 5, None, True, b"Pong-v5", ["Pong-v5"], math.nan)]
     cases += [("network", v) for v in (5, "", "mlp", "module:", ":name", dict, "a:b.<lambda>")]
     cases += [("run_dir", v) for v in (5, True, 1.5, ["runs"], "", "a\0b", b"runs")]

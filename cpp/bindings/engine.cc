@@ -96,6 +96,13 @@ void engine_load_parameters(Engine& engine, const Floats& parameters) {
   engine.load_parameters(parameters.data());
 }
 
+void engine_set_schedule(Engine& engine, const std::string& name,
+                         const std::vector<std::pair<int64_t, double>>& points) {
+  std::vector<Schedule::Point> through;
+  for (const auto& [step, value] : points) through.push_back({step, value});
+  engine.set(name, Schedule(std::move(through)));
+}
+
 void engine_load(Engine& engine, const Floats& parameters, const py::dict& statistics, int64_t steps, int64_t updates,
                  int64_t episodes, int64_t skipped_updates, double wall_seconds,
                  const std::vector<std::pair<double, int64_t>>& recent_episodes) {
@@ -221,7 +228,8 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("failure", &engine_failure)
       .def_property_readonly("num_workers", &Engine::num_workers)
       .def_property_readonly("parameter_specs", [](const Engine& e) { return specs_of(e.parameter_specs()); })
-      .def("set", &Engine::set, "name"_a, "value"_a)
+      .def("set", py::overload_cast<const std::string&, double>(&Engine::set), "name"_a, "value"_a)
+      .def("set_schedule", &engine_set_schedule, "name"_a, "points"_a)
       .def("stats", &engine_stats)
       .def("episodes_added", [](const Engine& e) { return e.episodes().added(); })
       .def("episodes_since", &episodes_since, "first"_a, "most"_a)

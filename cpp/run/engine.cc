@@ -319,7 +319,12 @@ std::optional<WorkerFailure> Engine::failure() const {
 
 void Engine::set(const std::string& name, double value) {
   require_own_process();
-  state_->shared.live[name] = value;
+  state_->shared.live[name].set(value);
+}
+
+void Engine::set(const std::string& name, Schedule schedule) {
+  require_own_process();
+  state_->shared.live[name].set(std::move(schedule));
 }
 
 Stats Engine::stats() const {

@@ -115,6 +115,7 @@ class Engine {
   // From the next update on, by the name of TrainConfig: see LiveSettings. Throws std::invalid_argument for a setting
   // that cannot change.
   void set(const std::string& name, double value);
+  void set(const std::string& name, Schedule schedule);
 
   Stats stats() const;
   const EpisodeLog& episodes() const { return state_->shared.episodes; }

@@ -226,8 +226,9 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
     worker.heartbeat.fetch_add(1, std::memory_order_relaxed);
   }
 
-  const LossConfig loss{static_cast<float>(shared.live.value_coef), static_cast<float>(shared.entropy_coef()),
-                        static_cast<float>(shared.live.clip_coef)};
+  const int64_t step = shared.steps.load(std::memory_order_relaxed);
+  const LossConfig loss{static_cast<float>(shared.live.value_coef.at(step)), static_cast<float>(shared.entropy_coef()),
+                        static_cast<float>(shared.live.clip_coef.at(step))};
   const LossTerms terms =
       actor_critic_loss(*worker.distribution, count, batch.policy.data(), again ? batch.acting_policy.data() : nullptr,
                         batch.values.data(), batch.actions.data(), batch.advantages.data(), batch.returns.data(),
@@ -249,7 +250,7 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
   worker.skipped_in_a_row = 0;
   // theta <- one optimizer step, piece by piece.
   const SharedParams::Push push =
-      shared.params.begin_push(clip_scale_of(norm, shared.live.max_grad_norm), shared.learning_rate());
+      shared.params.begin_push(clip_scale_of(norm, shared.live.max_grad_norm.at(step)), shared.learning_rate());
   const auto push_piece = [&](int64_t offset, int64_t size, const float* gradient) {
     shared.params.push(push, offset, size, gradient);
     lap(worker.clock, kPush);
@@ -262,7 +263,9 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
 }  // namespace
 
 double Shared::learning_rate() const {
-  const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
+  const int64_t step = steps.load(std::memory_order_relaxed);
+  if (const Schedule* schedule = live.learning_rate.schedule()) return schedule->at(step);
+  const auto done = static_cast<double>(step);
   double factor = 1.0;
   if (config.learning_rate_warmup > 0) {
     // With the next update's own samples, so that the first one does not learn at 0.
@@ -272,14 +275,16 @@ double Shared::learning_rate() const {
   }
   const double left = std::max(0.0, 1.0 - done / static_cast<double>(config.total_steps));
   factor *= std::pow(left, config.learning_rate_decay_power);
-  return live.learning_rate * factor;
+  return live.learning_rate.number() * factor;
 }
 
 double Shared::entropy_coef() const {
-  if (config.entropy_decay_steps == 0) return live.entropy_coef;
-  const auto done = static_cast<double>(steps.load(std::memory_order_relaxed));
+  const int64_t step = steps.load(std::memory_order_relaxed);
+  if (const Schedule* schedule = live.entropy_coef.schedule()) return schedule->at(step);
+  if (config.entropy_decay_steps == 0) return live.entropy_coef.number();
+  const auto done = static_cast<double>(step);
   const double passed = std::min(1.0, done / static_cast<double>(config.entropy_decay_steps));
-  return live.entropy_coef * (1.0 - passed * (1.0 - config.entropy_final_fraction));
+  return live.entropy_coef.number() * (1.0 - passed * (1.0 - config.entropy_final_fraction));
 }
 
 Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& train, const ModelConfig& model)

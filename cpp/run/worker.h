@@ -32,13 +32,13 @@ struct Shared {
 
   // Of the next update: learning_rate * min(1, learned / warmup) * (1 - steps / total_steps)^decay_power, at least 0.
   // `learned` is what the updates so far and the next one learn from: the first takes the first step of the ramp.
-  // `steps` would not do, which stands still while the first rollouts are learned from.
+  // `steps` would not do, which stands still while the first rollouts are learned from. Or what its schedule says.
   double learning_rate() const;
-  // From entropy_coef linearly to entropy_final_fraction of it at entropy_decay_steps.
+  // From entropy_coef linearly to entropy_final_fraction of it at entropy_decay_steps. Or what its schedule says.
   double entropy_coef() const;
 
   const TrainConfig config;                 // constant; of what is in `live` only what it began with
-  LiveSettings live;                        // each atomic
+  LiveSettings live;                        // a mutex of each for those that set it, atomic for who reads it
   const int num_workers;                    // constant
   SharedParams params;                      // racy on purpose, because Hogwild
   Normalizer normalizer;                    // its own mutex
