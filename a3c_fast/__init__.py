@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from a3c_fast.envs.listing import list_envs
     from a3c_fast.envs.processes import InProcess
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
-    from a3c_fast.events import Ended, Episode, Events, Metrics, Saved
+    from a3c_fast.events import Ended, Episode, Evaluated, Events, Metrics, Saved
     from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
     from a3c_fast.schedules import Schedule, constant, linear, points
@@ -28,6 +28,7 @@ __all__ = [
     "ConfigError",
     "Ended",
     "Episode",
+    "Evaluated",
     "Events",
     "InProcess",
     "Metrics",
@@ -49,6 +50,7 @@ _HOMES = {
     "ConfigError": "errors",
     "Ended": "events",
     "Episode": "events",
+    "Evaluated": "events",
     "Events": "events",
     "InProcess": "envs.processes",
     "Metrics": "events",

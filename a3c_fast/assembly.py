@@ -22,6 +22,8 @@ def check_threads(config: Config) -> None:
     own = config.family in ("fake", "gymnasium")
     per_worker = 1 if own else 1 + envs.threads_of_pool(config.envs_per_worker, 1)
     others = 9  # the watchdog, the supervisor, a progress bar's, and some of LibTorch's and the program's
+    if config.evaluate_every:  # its own, and those of two pools
+        others += 1 + 2 * envs.threads_of_pool(config.evaluate_episodes, 1)
     require_threads(config.num_workers * per_worker + others, "num_workers", config.num_workers)
 
 

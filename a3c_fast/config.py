@@ -175,6 +175,17 @@ class Config:
     """End after so much training time, all stretches of a resumed run together; 0 sets no limit."""
     stop_at_return: float | None = None
     """End once the mean return of the last 100 training episodes reaches this."""
+    evaluate_every: int = 0
+    """Agent steps between two evaluations while the run goes on, and one at its end; 0: none. They share the cores with
+    the workers. The best checkpoint by them is kept as best.safetensors."""
+    evaluate_episodes: int = 10
+    """Episodes of such an evaluation, from the same starts each time."""
+    evaluate_greedy: bool = False
+    """Take the most probable action in them instead of sampling."""
+    stop_at_evaluation: float | None = None
+    """End once the mean return of an evaluation reaches this."""
+    evaluate_patience: int = 0
+    """End after so many evaluations in a row that were no better than the best before them; 0 sets no limit."""
     log_every_seconds: float = 5.0
     """Time between two lines of metrics.jsonl."""
     checkpoint_every_seconds: float = 300.0
@@ -461,6 +472,17 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
     number("max_minutes", 0)
     if config.stop_at_return is not None:
         number("stop_at_return", -math.inf)
+    integer("evaluate_every", 0, 2**62)
+    integer("evaluate_episodes", 1, 100_000)
+    flag("evaluate_greedy")
+    if config.stop_at_evaluation is not None:
+        number("stop_at_evaluation", -math.inf)
+    integer("evaluate_patience", 0, 1_000_000)
+    for name, unsaid in (("stop_at_evaluation", None), ("evaluate_patience", 0)):
+        if not config.evaluate_every and getattr(config, name) != unsaid:
+            raise ConfigError(name, getattr(config, name), "evaluate_every must say how often the agent is evaluated")
+    if config.evaluate_every and config.family == "fake":
+        raise ConfigError("evaluate_every", config.evaluate_every, f"{config.env_id} has no scores")
     number("log_every_seconds", 0, 1e6, above=True)
     number("checkpoint_every_seconds", 0, 1e9, above=True)
     integer("keep_checkpoints", 2, 1_000_000)

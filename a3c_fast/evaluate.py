@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,10 @@ _LARGE = 200  # pixels of a picture's longer side, from which on people see it w
 _STREAM = 2**32  # of seeds: no training run, whose streams are step counts, gets the same
 
 
+class InterruptedEvaluation(RuntimeError):  # noqa: N818  # no error of anybody's
+    """`evaluate` was not to keep going."""
+
+
 @counted
 def evaluate(
     policy: Policy,
@@ -52,6 +56,7 @@ def evaluate(
     sticky: float | None = None,
     max_episode_steps: int | None = None,
     frames: list[Any] | None = None,
+    keep_going: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
 
@@ -62,7 +67,8 @@ def evaluate(
     of the first environment at each step of its first episode, uint8 [height, width] or, in colours, [height, width,
     3], or what the `render()` of a user's environment draws where the observations are no pictures; `ConfigError`
     where there is neither. The score also comes human-normalized, as a fraction, where the literature has a human one.
-    Raises `ValueError` for a policy of other observations or actions.
+    Raises `ValueError` for a policy of other observations or actions. `keep_going` is asked before each step; where it
+    says False, `InterruptedEvaluation` is raised.
     """
     import dataclasses
     import math
@@ -116,6 +122,8 @@ def evaluate(
     actions = _Actions(spec.action.core(), None if greedy else _core.Random(seed, _STREAM))
     while any(half.left for half in halves):
         calls.may_end_here()
+        if keep_going is not None and not keep_going():
+            raise InterruptedEvaluation
         for half in halves:
             if not half.left:
                 continue

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from a3c_fast._core import Engine
 
-Reason = Literal["total_steps", "max_minutes", "stop_at_return", "stopped", "failed"]
+Reason = Literal[
+    "total_steps", "max_minutes", "stop_at_return", "stop_at_evaluation", "evaluate_patience", "stopped", "failed"
+]
 
 _MOST_WAITING = 10_000  # events beside episodes, of which the core keeps 65,536
 _MOST_AT_ONCE = 4096  # episodes
@@ -50,6 +52,23 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An evaluation that was made while the run went on."""
+
+    step: int
+    """Agent steps of the run when it began."""
+    score: Mapping[str, Any]
+    """The line of evaluations.jsonl: `mean_return`, `std_return`, `episodes` and more."""
+    best: bool
+    """Whether no earlier one of the run had as high a mean return."""
+
+    @property
+    def mean_return(self) -> float:
+        """Of its episodes, as the environment pays them."""
+        return float(self.score["mean_return"])
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The run has ended, and everything is saved."""
 
@@ -58,7 +77,7 @@ class Ended:
     step: int
 
 
-Event = Episode | Metrics | Saved | Ended
+Event = Episode | Metrics | Saved | Evaluated | Ended
 
 
 class Events:

@@ -33,7 +33,9 @@ class Learned:
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """As `Trainer.state_dict`."""
-        named = to_named(self.engine.parameters(), self.engine.parameter_specs) | self._buffers()
+        return self._state(to_named(self.engine.parameters(), self.engine.parameter_specs) | self._buffers())
+
+    def _state(self, named: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         with NewThreadTorch():
             state = {name: torch.from_numpy(value) for name, value in named.items()}
             if self.network is not None:
@@ -55,7 +57,14 @@ class Learned:
 
     def policy(self) -> Policy:
         """As `Trainer.policy`."""
-        state = self.state_dict()
+        return self._policy(self.state_dict())
+
+    def policy_of(self, saved: Checkpoint) -> Policy:
+        """The same of a checkpoint that `checkpoint` has made."""
+        buffers = observation_buffers(saved.normalization) if self._normalizes_observations() else {}
+        return self._policy(self._state(saved.parameters | buffers))
+
+    def _policy(self, state: Mapping[str, Any]) -> Policy:
         if self.network is not None:
             normalizes = self.config.normalize_observations
             return policy_of(self.network.module, self.spec, state, normalize_observations=normalizes)

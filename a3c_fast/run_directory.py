@@ -10,6 +10,7 @@ import os
 import stat
 import warnings
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -19,6 +20,7 @@ from a3c_fast import checkpoint as checkpoints
 from a3c_fast import files, stored_settings
 from a3c_fast.config import STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import CheckpointError, ConfigError
+from a3c_fast.evaluation_log import BEST_FILE, EVALUATIONS_FILE, Line, text_of
 from a3c_fast.metrics import BOARD_PREFIX, CURVE_FILE, METRICS_FILE, holds_metrics
 from a3c_fast.paths import shown
 
@@ -100,12 +102,19 @@ class RunDirectory:
             raise OSError(errno.ELOOP, "it is a symbolic link", shown(self.checkpoints))
         self.checkpoints.mkdir(exist_ok=True)  # never the directory of the run itself: its lock would be gone
         path = self.checkpoints / f"{checkpoints.file_stem(checkpoint.step)}.safetensors"
-        try:
-            checkpoints.save(checkpoint, path)
-        except ConfigError as error:
-            raise OSError(errno.EEXIST, error.allowed, shown(path)) from error
+        _save(checkpoint, path)
         checkpoints.prune(self.checkpoints, keep)
         return path
+
+    def save_best(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Replaces best.safetensors. Raises `OSError` with the path."""
+        self.require_own()
+        _save(checkpoint, self.path / BEST_FILE)
+
+    def write_evaluations(self, lines: Sequence[Line]) -> None:
+        """All of evaluations.jsonl. Raises `OSError` with the path."""
+        self.require_own()
+        files.write(self.path / EVALUATIONS_FILE, text_of(lines))
 
     def close(self) -> None:
         """Lets another trainer in. Does nothing twice."""
@@ -144,7 +153,7 @@ class RunDirectory:
         except OSError as error:
             raise self._refused(f"it cannot be read: {error.strerror}") from error
         for name in sorted(names):
-            ours = (CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE)
+            ours = (CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE, EVALUATIONS_FILE, BEST_FILE)
             if name not in ours and not name.startswith(BOARD_PREFIX):
                 continue
             try:
@@ -227,6 +236,8 @@ class RunDirectory:
                 CONFIG_FILE: not has_settings,
                 METRICS_FILE: not (begun and holds_metrics(self.path)),
                 CURVE_FILE: not begun,
+                EVALUATIONS_FILE: not begun,
+                BEST_FILE: not begun,
                 CHECKPOINTS: not begun,
             }
             for name, is_of_no_run in of_no_run.items():
@@ -253,6 +264,10 @@ class RunDirectory:
             files.probe(self.checkpoints)
             for directory in (self.path, self.checkpoints):
                 files.clear_temporary(directory)
+            if self.kind != "resumed":  # of a run that begins again
+                for name in (EVALUATIONS_FILE, BEST_FILE):
+                    if (self.path / name).exists():
+                        (self.path / name).rename(files.unused(self.path / f"earlier_{name}"))
         except OSError as error:
             where = Path(str(error.filename or self.path))
             name = f"its {CHECKPOINTS}" if where == self.checkpoints else "it"
@@ -267,6 +282,13 @@ class RunDirectory:
 
     def _refused(self, reason: str) -> ConfigError:
         return ConfigError("run_dir", shown(self.path), reason)
+
+
+def _save(checkpoint: checkpoints.Checkpoint, path: Path) -> None:
+    try:
+        checkpoints.save(checkpoint, path)
+    except ConfigError as error:
+        raise OSError(errno.EEXIST, error.allowed, shown(path)) from error
 
 
 def stored_config(path: Path) -> Config | None:

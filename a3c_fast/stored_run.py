@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import STRUCTURAL_FIELDS, Config, plain_value
 from a3c_fast.errors import ConfigError
+from a3c_fast.evaluation_log import reached
+from a3c_fast.evaluation_log import read as read_evaluations
 from a3c_fast.paths import shown
 from a3c_fast.run_directory import CHECKPOINTS, stored_config
 
@@ -69,4 +71,6 @@ class StoredRun:
         last = [episode_return for episode_return, _ in self.checkpoint.recent_episodes]
         if config.stop_at_return is not None and len(last) >= 100 and sum(last) / len(last) >= config.stop_at_return:
             return f"{where} has its mean return of {config.stop_at_return:g}: it is at step {step:,}"
+        if config.evaluate_every and (limit := reached(config, read_evaluations(self.path))) is not None:
+            return f"{where} has come to its {limit}, {getattr(config, limit):g}: it is at step {step:,}"
         return None

@@ -42,6 +42,11 @@ MEANT_BEFORE: Mapping[str, Any] = {
     "normalize_rewards": False,
     "network": None,
     "schedules": [],
+    "evaluate_every": 0,
+    "evaluate_episodes": 10,  # of no effect, as what follows: there were no evaluations
+    "evaluate_greedy": False,
+    "stop_at_evaluation": None,
+    "evaluate_patience": 0,
 }
 
 # What defines the network and the game: all that is needed to play.

@@ -157,14 +157,27 @@ def _train(trainer: Trainer, output: Output, signals: Signals) -> None:
     """Runs to the end."""
     from a3c_fast.progress import Progress
 
+    told = len(trainer.evaluations)
+
+    def tell_evaluations() -> None:
+        nonlocal told
+        for line in trainer.evaluations[told:]:
+            told += 1
+            output.say(
+                f"evaluation at step {line['step']:,}: mean return {line['mean_return']:.2f} of "
+                f"{_number(line['episodes'], 'episode')}{', the best so far' if line['best'] else ''}"
+            )
+
     with Progress(output, trainer.config, trainer.stats()) as progress:
 
         def watch() -> None:
             if signals.received is not None:  # before the workers started, it may be
                 trainer.request_stop()
+            tell_evaluations()
             progress.show(trainer.stats())
 
         trainer.run(watch=watch)
+        tell_evaluations()
         progress.end(trainer.stats())
 
 

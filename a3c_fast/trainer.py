@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
 import torch
 
 from a3c_fast import _core, envs
@@ -25,7 +26,9 @@ from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
-from a3c_fast.events import Ended, Event, Events, Metrics, Reason, Saved
+from a3c_fast.evaluation_log import Line, reached
+from a3c_fast.evaluations import Evaluations
+from a3c_fast.events import Ended, Evaluated, Event, Events, Metrics, Reason, Saved
 from a3c_fast.learned import Learned
 from a3c_fast.machine import cores
 from a3c_fast.memory import check_memory
@@ -67,6 +70,7 @@ class Trainer:
     _metrics: MetricsWriter | None = None
     _run_directory: RunDirectory | None = None
     _network: UserNetwork | None = None
+    _evaluations: Evaluations | None = None
 
     def __init__(
         self,
@@ -184,6 +188,8 @@ class Trainer:
         if self._run_directory is not None:
             self._run_directory.write_config(self.config)
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
+        if self.config.evaluate_every:
+            self._evaluations = Evaluations(self.config, self._run_directory, first_step)
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -244,9 +250,10 @@ class Trainer:
     def start(self, until: int | None = None) -> None:
         """Starts the workers, which end at `until` agent steps (`total_steps` by default), and returns.
 
-        A thread looks after them, whoever waits or not: it writes metrics and checkpoints when they are due, ends the
-        run at `max_minutes` and `stop_at_return`, and saves everything at its end. It keeps the trainer until then. A
-        file that cannot be written is told of in a warning, once, and tried again when it is next due.
+        A thread looks after them, whoever waits or not: it writes metrics and checkpoints when they are due, has the
+        agent evaluated where `evaluate_every` says so, ends the run at its limits, and saves everything at its end. It
+        keeps the trainer until then. A file that cannot be written is told of in a warning, once, and tried again when
+        it is next due.
 
         Raises `RuntimeError` when they run already or when one has failed, and `ConfigError` for steps beyond
         `total_steps`, where the learning rate has fallen to its end.
@@ -254,6 +261,7 @@ class Trainer:
         engine = self._require()
         earlier = self._supervisor
         if earlier is not None and not engine.under_way:
+            self._abandon_evaluation()
             earlier.wait(_FINISH_SECONDS)  # what it still does belongs to the run before
         most = self.config.total_steps
         until = most if until is None else whole_number("until", until, 0, most)
@@ -262,6 +270,8 @@ class Trainer:
             before = engine.stats()
             run = engine.start(until)
             self._reason = None
+            if self._evaluations is not None:
+                self._evaluations.renew()
             self._began = (before["steps"], before["wall_seconds"])
             self._rate = RateMeter()
             self._next_log = now + self.config.log_every_seconds
@@ -367,6 +377,7 @@ class Trainer:
     def request_stop(self) -> None:
         """Asks workers that run to end at their next environment step; does not wait."""
         self._request_stop(self._require(), "stopped")
+        self._abandon_evaluation()
 
     @counted
     def stop(self) -> None:
@@ -377,6 +388,7 @@ class Trainer:
         """
         engine = self._require()
         self._refuse_own_environments("stop")
+        self._abandon_evaluation()
         self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
         with self._writing:
             self._save_what_is_not_saved()
@@ -394,6 +406,7 @@ class Trainer:
         # What interrupts this, such as a signal's handler, leaves the trainer open: close() can be called again. Others
         # may write until the workers have ended: the environments of the program may be among them.
         engine.refuse_starts()
+        self._abandon_evaluation()
         self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
         with self._writing:
             if self._engine is None:  # another thread's close() came first
@@ -449,8 +462,8 @@ class Trainer:
         step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
         training episodes, mean_return_20 over the last 20; the losses, entropy (nats) and grad_norm (before clipping)
-        over each worker's last 100 updates; learning_rate and entropy_coef as they are by now. None where there is
-        nothing yet.
+        over each worker's last 100 updates; learning_rate and entropy_coef as they are by now; evaluation_return is
+        the mean return of the newest evaluation. None where there is nothing yet.
         """
         return self._stats(self._require())
 
@@ -500,6 +513,11 @@ class Trainer:
     def changes(self) -> list[tuple[int, str, float | str]]:
         """What `set` has changed in the whole run: (agent step, name, number or schedule), oldest first."""
         return list(self._changes)
+
+    @property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The lines of evaluations.jsonl, those of the whole run that `evaluate_every` asked for, oldest first."""
+        return [] if self._evaluations is None else [msgspec.to_builtins(line) for line in self._evaluations.lines]
 
     @property
     def running(self) -> bool:
@@ -670,6 +688,8 @@ class Trainer:
         line |= {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
         }
+        lines = self._evaluations.lines if self._evaluations is not None else []
+        line["evaluation_return"] = lines[-1].mean_return if lines else None
         return line
 
     @contextlib.contextmanager
@@ -687,11 +707,60 @@ class Trainer:
     def _finish(self) -> None:
         """The end of a run: saves everything. What fails is tried again, and told, by stop() or close()."""
         with self._writing_unless_closed() as engine:
+            if engine is None or engine.under_way:
+                return
+            reason = self._reason_of(engine)
+            with contextlib.suppress(CheckpointError, OSError, MemoryError):
+                self._save_what_is_not_saved()
+                self._write_metrics()
+        self._evaluate_the_end(reason)
+        with self._writing_unless_closed() as engine:
             if engine is not None and not engine.under_way:
-                with contextlib.suppress(CheckpointError, OSError, MemoryError):
-                    self._save_what_is_not_saved()
-                    self._write_metrics()
-                self._publish(Ended(self._reason_of(engine), engine.stats()["steps"]))
+                self._publish(Ended(reason, engine.stats()["steps"]))
+
+    def _abandon_evaluation(self) -> None:
+        if self._evaluations is not None:
+            self._evaluations.abandon()
+
+    def _look_at_evaluations(self, engine: _core.Engine) -> None:
+        """With `_writing` held: takes one that is done, begins one that is due."""
+        evaluations = self._evaluations
+        if evaluations is None:
+            return
+        found = evaluations.take()
+        if isinstance(found, Exception):
+            _tell(f"an evaluation failed, and the run goes on without it: {found}")
+        with self._told_once("an evaluation"):
+            evaluations.write()
+        if isinstance(found, Line):
+            self._publish(Evaluated(found.step, msgspec.to_builtins(found), found.best))
+        if isinstance(found, Line) and (reason := reached(self.config, evaluations.lines)) is not None:
+            self._request_stop(engine, reason)
+        elif self._reason is None and evaluations.is_due(engine.stats()["steps"]):
+            evaluations.begin(self._learned(), list(self._changes))
+
+    def _evaluate_the_end(self, reason: Reason) -> None:
+        """Waits for the evaluation under way, and for one of what was learned last, unless somebody ended the run."""
+        evaluations = self._evaluations
+        if evaluations is None:
+            return
+        if reason in ("stopped", "failed"):
+            evaluations.abandon()
+        last = reason in ("stop_at_evaluation", "evaluate_patience")  # it has been made
+        while True:
+            while not evaluations.wait(_SLICE_SECONDS):
+                pass
+            with self._writing_unless_closed() as engine:
+                if engine is None or engine.under_way:
+                    return
+                self._look_at_evaluations(engine)
+                if last and evaluations.wait(0):
+                    return
+                if not last and evaluations.wait(0):
+                    last = True
+                    if evaluations.is_new(engine.stats()["steps"]):
+                        with contextlib.suppress(CheckpointError, RuntimeError):
+                            evaluations.begin(self._learned(), list(self._changes))
 
     def _look(self) -> None:
         """Does what is due: metrics, a checkpoint, the end of the run."""
@@ -706,6 +775,7 @@ class Trainer:
                 self._next_checkpoint = now + self.config.checkpoint_every_seconds
                 with self._told_once("a checkpoint"):
                     self._save(None)
+            self._look_at_evaluations(engine)
         core = engine.stats()
         if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
             self._request_stop(engine, "max_minutes")

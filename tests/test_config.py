@@ -50,6 +50,9 @@ INTEGERS = {
     "noop_max": (1, 10_000),
     "seed": (0, 2**31 - 1),
     "keep_checkpoints": (2, 1_000_000),
+    "evaluate_every": (0, 2**62),
+    "evaluate_episodes": (1, 100_000),
+    "evaluate_patience": (0, 1_000_000),
 }
 # The same, and whether the lowest itself is allowed.
 NUMBERS = {
@@ -72,13 +75,14 @@ NUMBERS = {
     "initial_log_std": (-20, 5, True),
     "max_minutes": (0, INFINITY, True),
     "stop_at_return": (-INFINITY, INFINITY, True),
+    "stop_at_evaluation": (-INFINITY, INFINITY, True),
     "log_every_seconds": (0, 1e6, False),
     "checkpoint_every_seconds": (0, 1e9, False),
     "watchdog_seconds": (0, 1e6, False),
 }
 FLAGS = (
     *("normalize_advantages", "normalize_observations", "normalize_rewards", "separate_value"),
-    *("episodic_life", "reward_clip", "resume"),
+    *("episodic_life", "reward_clip", "resume", "evaluate_greedy"),
 )
 CHOICES = ("model", "activation", "optimizer", "precision", "preset")
 OTHERS = ("env_id", "hidden_sizes", "network", "run_dir", "schedules")
@@ -154,7 +158,7 @@ def test_defaults_of_each_kind_of_problem(env_id: str) -> None:
     config = Config(env_id=env_id)
     assert problem_of(env_id) == PROBLEMS[env_id]
     for name in FIELDS:
-        if name not in ("network", "run_dir", "stop_at_return"):
+        if name not in ("network", "run_dir", "stop_at_return", "stop_at_evaluation"):
             assert getattr(config, name) is not None, name
     defaults = defaults_of(problem_of(env_id), config.family, "default", None)
     for name, value in defaults.items():
@@ -285,7 +289,7 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
     error = caught.value
     assert isinstance(error, ValueError)
     assert error.field == name
-    if name != "hidden_sizes":  # a tuple by then
+    if name not in ("hidden_sizes", "schedules"):  # tuples by then
         assert error.value is value or (isinstance(value, str) and name not in OTHERS)
     assert str(error) == f"{name} is {error.value!r}, but {error.allowed}"
     assert len(error.allowed) > 10
