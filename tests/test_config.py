@@ -80,6 +80,8 @@ NUMBERS = {
     "checkpoint_every_seconds": (0, 1e9, False),
     "watchdog_seconds": (0, 1e6, False),
 }
+# What must be said, too.
+BESIDE = dict.fromkeys(("stop_at_evaluation", "evaluate_patience"), {"evaluate_every": 1})
 FLAGS = (
     *("normalize_advantages", "normalize_observations", "normalize_rewards", "separate_value"),
     *("episodic_life", "reward_clip", "resume", "evaluate_greedy"),
@@ -166,7 +168,7 @@ def test_defaults_of_each_kind_of_problem(env_id: str) -> None:
             assert getattr(config, name) == value, name
     # A default that is filled in later is one that some family has.
     late = {name for name, field in FIELDS.items() if field.default is None}
-    assert late - {"network", "run_dir", "stop_at_return"} == set(defaults)
+    assert late - {"network", "run_dir", "stop_at_return", "stop_at_evaluation"} == set(defaults)
 
 
 def test_the_preset_of_the_paper() -> None:
@@ -311,7 +313,7 @@ def test_the_ends_of_a_whole_number_are_allowed(name: str) -> None:
     for value in INTEGERS[name]:
         more = {"envs_per_worker": value} if name == "envs_per_update" else {}
         more |= {"envs_per_update": 1} if name == "envs_per_worker" else {}
-        assert getattr(Config(**{name: value}, **more), name) == value
+        assert getattr(Config(**{name: value}, **more, **BESIDE.get(name, {})), name) == value
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -319,7 +321,7 @@ def test_the_ends_of_a_number_are_allowed(name: str) -> None:
     low, high, inclusive = NUMBERS[name]
     values = [1e-12 if not inclusive else low if low > -INFINITY else -1e300, high if high < INFINITY else 1e300]
     for value in values:
-        assert getattr(Config(**{name: value}), name) == value
+        assert getattr(Config(**{name: value}, **BESIDE.get(name, {})), name) == value
 
 
 @given(name=st.sampled_from(sorted(INTEGERS)), data=st.data())
@@ -492,7 +494,7 @@ def test_a_whole_number_of_any_library_is_kept_as_an_int(value: Any) -> None:
 @pytest.mark.parametrize("value", THOUSANDTH, ids=repr)
 def test_a_real_number_of_any_library_is_kept_as_a_float(value: Any) -> None:
     for name in NUMBERS:
-        kept = getattr(Config(**{name: value}), name)
+        kept = getattr(Config(**{name: value}, **BESIDE.get(name, {})), name)
         assert (type(kept), kept) == (float, 1e-3)
 
 
