@@ -868,6 +868,27 @@ TEST(a_worker_that_fails_before_it_stands_still_ends_the_pause) {
   CHECK(!engine->resume());
 }
 
+TEST(a_schedule_goes_straight_from_point_to_point) {
+  const Schedule schedule({{10, 1.0}, {20, 2.0}, {40, -2.0}});
+  for (const auto& [step, value] : std::vector<std::pair<int64_t, double>>{
+           {0, 1.0}, {10, 1.0}, {11, 1.1}, {20, 2.0}, {30, 0.0}, {40, -2.0}, {kForever, -2.0}})
+    CHECK(std::abs(schedule.at(step) - value) < 1e-12);
+  CHECK_THROWS(Schedule(std::vector<Schedule::Point>()), "needs a point");
+  CHECK_THROWS((Schedule({{1, 0.0}, {1, 1.0}})), "must rise");
+}
+
+TEST(a_setting_follows_its_schedule_until_it_is_a_number) {
+  const auto engine = make_engine(fake_clients(1));
+  engine->set("learning_rate", Schedule({{0, 1.0}, {100, 0.0}}));
+  CHECK_EQUAL(engine->stats().learning_rate, 1.0);
+  run_until(*engine, 50);
+  const auto steps = static_cast<double>(engine->stats().steps);
+  CHECK(std::abs(engine->stats().learning_rate - (1 - steps / 100)) < 1e-12);
+  engine->set("learning_rate", 0.25);
+  CHECK(engine->stats().learning_rate <= 0.25);
+  CHECK_THROWS(engine->set("gamma", 0.9), "gamma cannot change while the workers run");
+}
+
 TEST(closing_ends_a_run_and_wakes_those_that_wait) {
   const auto engine = make_engine(fake_clients(2));
   engine->start(kForever);
@@ -951,7 +972,7 @@ TEST(six_threads_may_ask_for_anything_at_any_time) {
     while (!done) {
       seed = seed * 1664525u + 1013904223u;
       try {
-        switch ((seed >> 16) % 13) {
+        switch ((seed >> 16) % 15) {
           case 0: engine->start(engine->stats().steps + 50), ++starts; break;
           case 1: engine->start(kForever), ++starts; break;
           case 2: engine->request_stop(); break;
@@ -984,6 +1005,8 @@ TEST(six_threads_may_ask_for_anything_at_any_time) {
             resumer.join();
             break;
           }
+          case 13: engine->set("learning_rate", 1e-4); break;
+          case 14: engine->set("clip_coef", Schedule({{0, 0.2}, {engine->stats().steps + 100, 0.1}})); break;
         }
       } catch (const StateError&) {
         ++refused;
