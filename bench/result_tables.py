@@ -14,7 +14,7 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 Entry = Mapping[str, Any]
-Table = tuple[Sequence[str], list[Sequence[str]]]
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 def read(name: str) -> dict[str, Any]:
@@ -73,18 +73,35 @@ def throughput(entry: Entry) -> Table:
 
 
 def turns(entry: Entry) -> Table:
-    """Files of several runs of bench.throughput in turns, one a line: the runs that have all that `where` says."""
+    """Files of several runs of bench.throughput in turns, one a line: the runs that have all that `where` says.
+
+    It names a value, or a list of those that may be.
+    """
+
+    def is_of(line: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+        said = {**line.get("config", {}), **line}
+        return all(said.get(name) in (value if isinstance(value, list) else [value]) for name, value in where.items())
+
     rows = []
     for row in entry["rows"]:
-        found = [
-            line
-            for line in read_lines(row["file"])
-            if all(line.get(name, line["config"].get(name)) == value for name, value in row["where"].items())
-        ]
+        found = [line for line in read_lines(row["file"]) if is_of(line, row["where"])]
+        assert found, row
         ratios = ", ".join(f"{line['ratio']:.2f}" for line in found)
         rates = ", ".join(number(line["train_steps_per_second"]) for line in found)
         rows.append((row["label"], rates, ratios, linked(row["file"])))
     return ("", "training, steps/s, each run", "ratio, each run", "file"), rows
+
+
+def stages(entry: Entry) -> Table:
+    """Files of bench.stages: a worker's microseconds a step, and those of them that pass while emulators run."""
+    rows = []
+    for row in entry["rows"]:
+        found = read(row["file"])
+        whole = found["sum_of_stages"]
+        emulators = sum(found["microseconds_per_step"].get(name, 0.0) for name in ("send", "wait_for_environment"))
+        figures = [number(value, 0 if whole >= 100 else 1) for value in (whole, emulators, whole - emulators)]
+        rows.append((row["label"], *figures, linked(row["file"])))
+    return ("", "a worker's us a step", "while emulators run", "all the rest", "file"), rows
 
 
 def rates(entry: Entry) -> Table:
@@ -231,5 +248,6 @@ def soak(entry: Entry) -> Table:
 
 
 KINDS: Mapping[str, Callable[[Entry], Table]] = {
-    kind.__name__: kind for kind in (throughput, turns, rates, scaling, time_to_score, games, scores, dqn, vector, soak)
+    kind.__name__: kind
+    for kind in (throughput, turns, stages, rates, scaling, time_to_score, games, scores, dqn, vector, soak)
 }

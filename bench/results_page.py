@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from a3c_fast.cli import parse
 from bench.command import errors_in_one_sentence
@@ -43,25 +42,25 @@ def table(entry: Entry, way: str) -> str:
     return text.replace("{results}", way).replace("|  |", "| |")
 
 
-def made(page: str, way: str) -> str:
+def made(text: str, way: str) -> str:
     """A page with its tables made anew. Raises `KeyError` for a table that the index does not have."""
     tables = index()
-    return _TABLE.sub(
-        lambda match: f"{match[1]}\n{table(tables[match[2]], way)}\n\n{match[3]}", (ROOT / page).read_text()
-    )
+    return _TABLE.sub(lambda match: f"{match[1]}\n{table(tables[match[2]], way)}\n\n{match[3]}", text)
 
 
 @errors_in_one_sentence()
 def main() -> None:
     """The command."""
     args = parse(Arguments, None, prog="python -m bench.results_page")
-    stale = [page for page, way in PAGES.items() if made(page, way) != Path(ROOT / page).read_text()]
-    if args.check:
-        if stale:
-            raise RuntimeError(f"{', '.join(stale)} is not what `python -m bench.results_page` makes")
-        return
-    for page in stale:
-        (ROOT / page).write_text(made(page, PAGES[page]))
+    stale = {}
+    for page, way in PAGES.items():
+        text = (ROOT / page).read_text()
+        if (new := made(text, way)) != text:
+            stale[page] = new
+    if args.check and stale:
+        raise RuntimeError(f"{', '.join(stale)} is not what `python -m bench.results_page` makes")
+    for page, new in stale.items():
+        (ROOT / page).write_text(new)
 
 
 if __name__ == "__main__":
