@@ -34,6 +34,7 @@ from a3c_fast.machine import cores
 from a3c_fast.memory import check_memory
 from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.network_factory import register
+from a3c_fast.notebook import Board, in_notebook
 from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
 from a3c_fast.run_directory import RunDirectory
@@ -200,15 +201,18 @@ class Trainer:
         *,
         watch: Callable[[], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        progress: bool = True,
     ) -> dict[str, Any]:
         """Trains until `until` agent steps (all of `total_steps` by default) and returns the last `stats()`.
 
         `watch` is called twice a second, `on_event` with all that `events()` tells; both by this thread, so that no
         worker waits for them, and what they raise ends the run and is raised. Ends early, without an error, when
         another thread calls `stop()` or `close()`. Raises `WorkerError` when a worker fails or hangs. Where there is a
-        `run_dir`, everything is saved either way.
+        `run_dir`, everything is saved either way. In a notebook a bar, the numbers and the curve are shown below the
+        cell, unless `progress` is False.
         """
         begun = False
+        board = Board(self.config) if progress and in_notebook() else None
         events = None if on_event is None else self._new_reader()
         try:
             try:
@@ -225,6 +229,8 @@ class Trainer:
                     on_event(event)
                 if watch is not None:
                     watch()
+                if board is not None and board.is_due():
+                    board.show(self.stats())
             for event in events.pull() if events is not None else ():
                 assert on_event is not None
                 on_event(event)
@@ -244,7 +250,10 @@ class Trainer:
                 with contextlib.suppress(_ClosedError):
                     self.stop()
         with self._writing:
-            return self._last_stats if self._engine is None else self.stats()
+            line = self._last_stats if self._engine is None else self.stats()
+        if board is not None:
+            board.show(line)
+        return line
 
     @counted
     def start(self, until: int | None = None) -> None:
