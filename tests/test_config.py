@@ -81,7 +81,7 @@ NUMBERS = {
     "watchdog_seconds": (0, 1e6, False),
 }
 # What must be said, too.
-BESIDE = dict.fromkeys(("stop_at_evaluation", "evaluate_patience"), {"evaluate_every": 1})
+BESIDE = {name: {"evaluate_every": 1} for name in ("stop_at_evaluation", "evaluate_patience")}
 FLAGS = (
     *("normalize_advantages", "normalize_observations", "normalize_rewards", "separate_value"),
     *("episodic_life", "reward_clip", "resume", "evaluate_greedy"),
