@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from a3c_fast.envs.processes import InProcess
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
     from a3c_fast.events import Ended, Episode, Evaluated, Events, Metrics, Saved
+    from a3c_fast.exports.exporting import export
     from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
     from a3c_fast.schedules import Schedule, constant, linear, points
@@ -37,6 +38,7 @@ __all__ = [
     "Trainer",
     "WorkerError",
     "constant",
+    "export",
     "linear",
     "list_envs",
     "load_policy",
@@ -59,6 +61,7 @@ _HOMES = {
     "Trainer": "trainer",
     "WorkerError": "errors",
     "constant": "schedules",
+    "export": "exports.exporting",
     "linear": "schedules",
     "list_envs": "envs.listing",
     "load_policy": "loading",

@@ -39,6 +39,11 @@ def load_policy(path: str | os.PathLike[str], *, network: Any = None) -> Policy:
     Raises `CheckpointError` where there is no whole checkpoint, `ConfigError` for another network than the run's. A
     checkpoint of an earlier version does not say what its environment shows and takes, which EnvPool is then asked.
     """
+    return loaded(path, network=network)[0]
+
+
+def loaded(path: str | os.PathLike[str], *, network: Any = None) -> tuple[Policy, Checkpoint]:
+    """As `load_policy`, and the checkpoint that the policy is of."""
     place = Path(path).expanduser()
     if place.is_dir():
         saved = checkpoints.load_newest(place / "checkpoints")
@@ -47,7 +52,7 @@ def load_policy(path: str | os.PathLike[str], *, network: Any = None) -> Policy:
     else:
         raise CheckpointError(f"{shown(place)} is no run directory and no checkpoint: there is no such file")
     settings = stored_settings.network(saved.config)
-    return policy_of_checkpoint(saved, settings, saved.spaces or _asked(saved), network=network)
+    return policy_of_checkpoint(saved, settings, saved.spaces or _asked(saved), network=network), saved
 
 
 def policy_of_checkpoint(

@@ -200,7 +200,7 @@ class Constants:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Without what torch writes to its log where it gives up, dozens of lines: the sentence tells."""
     handlers = [*logging.getLogger("torch").handlers, *logging.getLogger("torch.fx").handlers]
     for handler in handlers:
@@ -218,7 +218,7 @@ def _nothing(record: logging.LogRecord) -> bool:
 
 def _exported(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
     """The torch.export.ExportedProgram. Raises `RefusedError`."""
-    with warnings.catch_warnings(), _silent():
+    with warnings.catch_warnings(), silent():
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(module, inputs, strict=False)

@@ -191,20 +191,30 @@ def _part(value: Any, part: Part, like: torch.Tensor) -> tuple[torch.Tensor, boo
         )
     single = tuple(x.shape) == shape
     x = (x[None] if single else x).to(like.device)
-    if part.kind == "channels_last":
-        return x.permute(0, 3, 1, 2), single
-    if part.kind == "array":
-        return x, single
     if part.kind == "one_hot":
         if x.is_floating_point() and (x != x.round()).any():
             raise ValueError(f"{name} must be whole numbers")
-        which = x.to(torch.int64).reshape(len(x), math.prod(shape)) - part.first
+        which = x.to(torch.int64) - part.first
         if ((which < 0) | (which >= part.values)).any():
             last = part.first + part.values - 1
             raise ValueError(f"{name} must be whole numbers from {part.first} to {last}")
-        x = nn.functional.one_hot(which, part.values).flatten(1)
-    x = x.reshape(len(x), part.num_features).to(like.dtype)
-    return (x if part.scale == 1 else x * part.scale), single
+    return encoded(x, part, like.dtype), single
+
+
+def encoded(x: torch.Tensor, part: Part, dtype: torch.dtype) -> torch.Tensor:
+    """A part of observations [N, ...] as the network takes it: the image, its channels first, or numbers [N, F].
+
+    Nothing is looked at, so that torch.export can follow it for every N: a whole number that is none of its part's
+    values becomes zeros.
+    """
+    if part.is_array:
+        return x.permute(0, 3, 1, 2) if part.kind == "channels_last" else x
+    count = x.shape[0]  # len() would fix N
+    if part.kind == "one_hot":
+        which = x.to(torch.int64).reshape(count, math.prod(part.shape), 1) - part.first
+        x = which == torch.arange(part.values, device=x.device)
+    x = x.reshape(count, part.num_features).to(dtype)
+    return x if part.scale == 1 else x * part.scale
 
 
 def observation_buffers(moments: Mapping[str, Any]) -> dict[str, Floats]:

@@ -137,7 +137,7 @@ class ActorCritic(Policy):
             state = torch.cat((h, c), 1)
         outputs, values = self.policy_head(x), self.value_head(for_value).squeeze(-1)
         if self.action.is_continuous:
-            outputs = torch.cat((outputs, self.log_std.expand(len(outputs), -1)), 1)
+            outputs = torch.cat((outputs, self.log_std.expand(outputs.shape[0], -1)), 1)
         return outputs, values, state
 
     def features(self, array: torch.Tensor | None, numbers: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

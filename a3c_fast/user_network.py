@@ -38,7 +38,7 @@ _PROBE_TOLERANCE = 1e-2
 # How far what the workers run may be from the module, as a share: roundings flip a ReLU here and there.
 _OUTPUT_TOLERANCE, _GRADIENT_TOLERANCE = 1e-3, 1e-2
 
-_exporting = threading.Lock()  # torch.export is for one thread of the process at a time
+exporting = threading.Lock()  # torch.export is for one thread of the process at a time
 
 
 class UserNetwork:
@@ -111,7 +111,7 @@ class UserNetwork:
         batches = sorted(set(batches))
         self._inputs = self._random_inputs(batches[-1]) if rows is None else self._inputs_of(rows)
         try:
-            with _exporting:
+            with exporting:
                 check_forward(self.module, self.spec, self._inputs, batches)
                 images = len(self.spec.observation.array_shape) == 3
                 # Convolutions run fastest over channels-last memory; view() after one cannot, and wants the other.
@@ -132,7 +132,7 @@ class UserNetwork:
         """Holds what the workers run to the module itself, for as many observations as it was exported for. Raises
         `ConfigError` where outputs or gradients differ."""
         try:
-            with _exporting:
+            with exporting:
                 self._compare_with_module(len(self._inputs[0]))
         except RefusedError as reason:
             raise ConfigError("network", self.name, str(reason)) from reason

@@ -109,7 +109,7 @@ def called(
 
     Raises `RefusedError` for what it may not return.
     """
-    count = len(array if array is not None else numbers)  # type: ignore[arg-type]
+    count = (array if array is not None else numbers).shape[0]  # type: ignore[union-attr]  # len() would fix it
     observations = _observations(spec.observation, array, numbers)
     size = int(getattr(network, "state_size", 0))
     found = network(observations, state) if size else network(observations)
@@ -143,7 +143,7 @@ def _observations(spec: ObservationSpec, array: torch.Tensor | None, numbers: to
         else:
             assert numbers is not None
             chosen = numbers[:, part.position : part.position + part.num_features]
-            parts[part.name] = chosen.reshape(len(chosen), *_shape_of(part))
+            parts[part.name] = chosen.reshape(chosen.shape[0], *_shape_of(part))
     return parts[""] if list(parts) == [""] else parts
 
 
@@ -155,7 +155,7 @@ def _joined(outputs: Any, count: int, action: ActionSpec) -> Any:
         raise RefusedError(f"its outputs are {_described(outputs)}, and must be tensors")
     # Deviations that no observation changes: one row for all.
     rows = [output.expand(count, -1) if action.is_continuous and output.dim() == 1 else output for output in outputs]
-    if any(row.dim() != 2 or len(row) != count for row in rows):
+    if any(row.dim() != 2 or row.shape[0] != count for row in rows):
         raise RefusedError(f"its outputs of {count} observations are {_described(outputs)}, and each must be [N, ...]")
     return torch.cat(rows, 1)
 
