@@ -16,7 +16,8 @@ PROGRAMS = [
     for program in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
     if "run_dir=" in program and "MyEnv" not in program
 ]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# play_onnx.py plays what was exported: tests/test_export.py runs it.
+EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name != "play_onnx.py")
 NOTEBOOK = ROOT / "examples" / "notebook.ipynb"
 
 # Asks the program of examples/fastapi_policy.py, imported as `program`.

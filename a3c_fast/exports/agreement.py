@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,7 @@ def expected(policy: Policy, program: Program, observations: Observations) -> Ex
     """The policy's own outputs. Where it is recurrent each environment's state goes on from step to step."""
     num_envs = observations.num_envs
     states, results = [], []
-    with NewThreadTorch(), torch.no_grad():
+    with NewThreadTorch(), torch.no_grad(), one_thread():
         state = policy.initial_state(num_envs)
         for first in range(0, observations.count, num_envs):
             batch: Any = {name: array[first : first + num_envs] for name, array in observations.parts.items()}
@@ -133,6 +134,17 @@ def difference_over_time(run: Run, wanted: Expected) -> float:
         worst = max(worst, _largest(found, [x[part] for x in wanted.outputs]))
         state = found[-1]
     return worst
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Few observations at a time are no work for several, which on busy cores wait for each other without an end."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _largest(found: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor]) -> float:

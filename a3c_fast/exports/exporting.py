@@ -157,7 +157,7 @@ def _observations(
 
 def _difference(run: Any, policy: Policy, program: Program, sample: agreement.Observations) -> float:
     wanted = agreement.expected(policy, program, sample)
-    with NewThreadTorch(), torch.no_grad():
+    with NewThreadTorch(), torch.no_grad(), agreement.one_thread():
         found = [agreement.difference(run, wanted, batch) for batch in agreement.BATCHES]
         if policy.state_size:
             found.append(agreement.difference_over_time(run, wanted))

@@ -79,7 +79,7 @@ class Onnx(Format):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3  # errors
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         names = [value.name for value in session.get_inputs()]
@@ -130,6 +130,7 @@ class Aoti(Format):
         settings = {
             "aot_inductor.metadata": {KEY: facts},
             "compile_threads": 1,  # there is one file to compile: a pool of processes would only be left behind
+            "cpp.dynamic_threads": True,  # as many as where it runs, and not as here
         }
         torch._inductor.aoti_compile_and_package(exported, package_path=str(path), inductor_configs=settings)
 

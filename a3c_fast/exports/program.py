@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,15 +116,16 @@ def dtype_of(port: Port) -> torch.dtype:
 
 
 def facts(program: Program, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says of itself beside `about`, as JSON."""
+    """What a file says of itself beside `about`, as JSON has it."""
     policy = program.policy
-    return {
+    found: dict[str, Any] = {
         "metadata_format": 1,
         **about,
         "inputs": [port.stored() for port in program.inputs],
         "outputs": [port.stored() for port in program.outputs],
         "spaces": stored(EnvSpec(policy.observation, policy.action)),
     }
+    return dict(json.loads(json.dumps(found)))
 
 
 def _named(policy: Policy) -> str:
