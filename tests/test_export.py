@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import FAKE
+from helpers import FAKE, python
 from torch import nn
 
 import a3c_fast
@@ -57,24 +59,27 @@ def of_user(network: Any, observation: ObservationSpec, action: ActionSpec) -> A
     return with_random_parameters(UserPolicy(made, observation, action, normalize_observations=False))
 
 
+PARTS_OF_NUMBERS = ObservationSpec((Part("", "int64", (4,), "one_hot", values=3),))
+
 POLICIES = {
-    "paper": lambda: built_in("paper", IMAGE, CHOICE, observation_offset=0.3, observation_scale=2.5),
-    "nature, lstm": lambda: built_in("nature", IMAGE, CHOICE, lstm_size=8),
+    "nature, lstm": lambda: built_in(
+        "nature", IMAGE, CHOICE, lstm_size=8, observation_offset=0.3, observation_scale=2.5
+    ),
     "small, parts": lambda: built_in("small", PARTS, CHOICES, normalize_observations=True),
-    "mlp": lambda: built_in("mlp", VECTOR, CHOICE),
     "mlp, continuous": lambda: built_in(
         "mlp", VECTOR, REAL, normalize_observations=True, separate_value=True, activation="elu"
     ),
     "mlp, lstm, parts": lambda: built_in("mlp", PARTS, REAL, lstm_size=8, normalize_observations=True),
     "Gru": lambda: of_user(networks.Gru, VECTOR, CHOICES),
-    "FrameTransformer": lambda: of_user(networks.FrameTransformer, IMAGE, REAL),
 }
 MORE_POLICIES = {
+    "paper": lambda: built_in("paper", IMAGE, CHOICE),
+    "mlp": lambda: built_in("mlp", VECTOR, CHOICE),
     "Impala": lambda: of_user(networks.Impala, IMAGE, CHOICE),
+    "FrameTransformer": lambda: of_user(networks.FrameTransformer, IMAGE, REAL),
     "ImageAndVector": lambda: of_user(networks.ImageAndVector, PARTS, CHOICE),
     "Gru, whole numbers": lambda: of_user(networks.Gru, PARTS_OF_NUMBERS, REAL),
 }
-PARTS_OF_NUMBERS = ObservationSpec((Part("", "int64", (4,), "one_hot", values=3),))
 
 
 def some(observation: ObservationSpec, count: int) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def check_file(path: Path, format_: str, policy: Any) -> None:
         whole = observations[""] if list(observations) == [""] else observations
         state = theirs_state = policy.initial_state(count)
         for _ in range(2):
-            with torch.no_grad():
+            with torch.no_grad(), agreement.one_thread():
                 outputs, value, state = policy.step(whole, state)
                 inputs = tensors(observations, program.inputs[: len(policy.observation.parts)])
                 found = run([*inputs, theirs_state] if policy.state_size else inputs)
@@ -184,6 +189,63 @@ def test_an_environment_that_is_not_there_any_more(tmp_path: Path) -> None:
     assert "Gone-v0" in done.origin
 
 
+def test_it_needs_neither_the_extension_nor_envpool(tmp_path: Path) -> None:
+    with Trainer(Config(env_id="CartPole-v1", run_dir=tmp_path / "run", num_workers=1, total_steps=10**6)) as trainer:
+        trainer.run(200)
+        policy = trainer.policy()
+    code = f"""
+import sys
+
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("a3c_fast_core", "a3c_fast_steps", "envpool", "gymnasium"):
+            raise ImportError(f"{{name}} is not there")
+
+sys.meta_path.insert(0, Refused())
+import a3c_fast
+print(a3c_fast.export({str(tmp_path / "run")!r}, format="torch.export").origin)
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("drawn at random, as the environment cannot be played here")
+    check_file(tmp_path / "run" / "policy.pt2", "torch.export", policy)
+
+
+@pytest.mark.parametrize(("env_id", "settings"), [("CartPole-v1", {"lstm_size": 4}), ("gymnasium:Pendulum-v1", {})])
+def test_the_player(env_id: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    config = Config(env_id=env_id, run_dir=tmp_path / "run", num_workers=1, total_steps=10**6, **settings)
+    with Trainer(config) as trainer:
+        trainer.run(200)
+    export(tmp_path / "run", tmp_path / "policy.onnx", draw=True)
+    player = Path(__file__).parents[1] / "examples" / "play_onnx.py"
+    command = [sys.executable, player, tmp_path / "policy.onnx", "--max-steps", "20"]
+    for flags in ([], ["--greedy"]):
+        done = subprocess.run([*command, *flags], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{env_id.removeprefix('gymnasium:')}: return ")
+
+
+def test_the_program_that_compares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    from bench import export_agreement
+
+    output = tmp_path / "agreement.json"
+    flags = ["--formats", "torch.export", "--train-seconds", "0.1", "--observations", "64", "--output", str(output)]
+    for names in (["mlp"], ["mlp", "mlp, lstm"]):  # the second time goes on with the file
+        monkeypatch.setattr("sys.argv", ["export_agreement", *flags, "--cases", *names])
+        export_agreement.main()
+    result = json.loads(output.read_text())
+    assert [case["name"] for case in result["cases"]] == ["mlp", "mlp, lstm"]
+    found = [case["formats"]["torch.export"]["differences"] for case in result["cases"]]
+    assert [list(differences) for differences in found] == [
+        ["batch 1", "batch 3", "batch 64"],
+        ["batch 1", "batch 3", "batch 64", "from step to step"],
+    ]
+    assert result["largest_difference"] == max(max(differences.values()) for differences in found) < 1e-5
+
+
 def test_observations_come_back_from_the_cores_rows() -> None:
     policy = POLICIES["small, parts"]()
     spec, count = policy.observation, 6
@@ -218,12 +280,12 @@ class _Wrong(TorchExport):
 def test_what_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "torch.export", _Wrong())
     with pytest.raises(RuntimeError, match=r"differs from the policy by 0\.001"):
-        export(POLICIES["mlp"](), tmp_path / "policy.pt2", format="torch.export")
+        export(MORE_POLICIES["mlp"](), tmp_path / "policy.pt2", format="torch.export")
     assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_are_none_differ() -> None:
-    policy = POLICIES["mlp"]()
+    policy = MORE_POLICIES["mlp"]()
     wanted = agreement.expected(policy, Program(policy), agreement.drawn(policy, 8, ""))
     assert agreement.difference(lambda inputs: [x * np.nan for x in Program(policy)(*inputs)], wanted, 3) == np.inf
     assert agreement.difference(lambda inputs: [x[:1] for x in Program(policy)(*inputs)], wanted, 3) == np.inf
@@ -242,7 +304,7 @@ def test_a_state_that_is_lost_differs_over_time() -> None:
 
 
 def test_other_files_are_not_replaced(tmp_path: Path) -> None:
-    policy = POLICIES["mlp"]()
+    policy = MORE_POLICIES["mlp"]()
     torch.save({"a": torch.zeros(1)}, tmp_path / "theirs.pt2")
     (tmp_path / "text.pt2").write_text("a3c_fast")
     (tmp_path / "link.pt2").symlink_to("text.pt2")
@@ -281,7 +343,7 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
-        export(POLICIES["mlp"](), **{"output": "policy.pt2", **arguments})
+        export(MORE_POLICIES["mlp"](), **{"output": "policy.pt2", **arguments})
     assert not list(tmp_path.iterdir())
 
 
@@ -289,7 +351,7 @@ def test_a_network_of_one_number_of_observations_is_refused(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"_ForThree.*every number of observations"):
         export(of_user(_ForThree, VECTOR, CHOICE), tmp_path / "policy.pt2", format="torch.export")
     with pytest.raises(ConfigError, match=r"torch\.float64"):
-        export(POLICIES["mlp"]().double(), tmp_path / "policy.pt2", format="torch.export")
+        export(MORE_POLICIES["mlp"]().double(), tmp_path / "policy.pt2", format="torch.export")
     assert not list(tmp_path.iterdir())
 
 
