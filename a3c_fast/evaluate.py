@@ -291,16 +291,16 @@ def _network(policy: Policy, config: Config, num_envs: int) -> tuple[Network | _
     if type(policy) is not ActorCritic:
         return _Module(policy, num_envs), "torch"
     spec = envs.spec_of(config)
-    measured = dataclasses.replace(  # the policy's own network, whatever the settings say
-        config,
-        model=policy.model,  # type: ignore[arg-type]  # checked when it was made
-        hidden_sizes=policy.hidden_sizes,
-        activation=policy.activation_name,  # type: ignore[arg-type]
-        separate_value=policy.separate_value,
-        lstm_size=policy.lstm_size,
-        observation_offset=float(policy.observation_offset),
-        observation_scale=float(policy.observation_scale),
-    )
+    own = {  # the policy's own network, whatever the settings say
+        "model": policy.model,
+        "hidden_sizes": policy.hidden_sizes,
+        "activation": policy.activation_name,
+        "separate_value": policy.separate_value,
+        "lstm_size": policy.lstm_size,
+        "observation_offset": float(policy.observation_offset),
+        "observation_scale": float(policy.observation_scale),
+    }
+    measured = type(config).of_stored({**dataclasses.asdict(config), **own})
     try:
         kernels = kernels_of(measured, spec)
     except (ConfigError, RuntimeError):  # trained in bfloat16, and played where there is none or A3C_FAST_ISA says so

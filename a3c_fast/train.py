@@ -116,7 +116,7 @@ def _configure(arguments: Sequence[str], prog: str) -> tuple[Config, StoredRun |
     if wants_help:
         depended_on = {name: given[name] for name in DEFAULTS_DEPEND_ON if name in given}
         cli.show_help(Config, prog=prog, default=Config(**{**settings, **depended_on}))
-    config = Config(**{**settings, **given})
+    config = Config(**given) if stored is None or stored.config is None else stored.config.going_on(**given)
     if config.run_dir is None:
         name = (
             f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.env_id)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
