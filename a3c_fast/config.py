@@ -229,7 +229,7 @@ class Config:
         stored = {} if _origin is None else _origin.stored
         object.__setattr__(self, "_origin", _Origin(frozenset(said), defaults, basis, stored))
         _check(self, given)
-        for name in sorted(said):
+        for name in sorted({*said, "schedules"}):
             is_stored = name in stored and stored[name] == getattr(self, name)
             if not is_stored and (reason := why_without_effect(name, self)):
                 raise ConfigError(name, given[name], reason)

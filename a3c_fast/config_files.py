@@ -36,6 +36,8 @@ def read(path: Path) -> dict[str, Any]:
     for a value of another type than the setting's; what a value may be is left to `Config`.
     """
     if path.is_dir():
+        if not (path / CONFIG_FILE).exists():
+            raise ConfigError("config", shown(path), f"this directory has no {CONFIG_FILE} of a run")
         path = path / CONFIG_FILE
     if path.suffix.lower() == ".json":
         return _of_run(path)
@@ -169,9 +171,9 @@ def _check(name: str, value: Any, source: str) -> None:
     if not isinstance(value, str) or kinds & {"str", "Path"} or name == "preset":
         return
     if "bool" in kinds:
-        raise ConfigError(name, value, "it must be true or false, without quotes", source=source)
+        raise ConfigError(name, value, "it must be true or false, and this is text", source=source)
     if kinds & {"int", "float"} and value != "auto":
-        raise ConfigError(name, value, "it must be a number, without quotes", source=source)
+        raise ConfigError(name, value, "it must be a number, and this is text", source=source)
 
 
 def _of_yaml(text: str) -> Any:
@@ -187,7 +189,9 @@ def _of_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader)  # noqa: S506  (a safe one)
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" (at line {mark.line + 1}, column {mark.column + 1})"
+        raise ValueError(f"{getattr(error, 'problem', None) or error}{where}") from error
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

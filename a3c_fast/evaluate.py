@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.evaluate RUN_DIR`: what the trained agent really scores.
+"""`a3c-fast evaluate RUN_DIR`: what the trained agent really scores.
 
 Plays in a pool of its own: whole episodes, raw rewards, no-op starts, and the number of episodes of each environment
 fixed beforehand, so that short ones do not count more often than long ones.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from a3c_fast.config import Config
     from a3c_fast.observing import Policy
 
-_PROGRAM = "python -m a3c_fast.evaluate"
+_PROGRAM = "a3c-fast evaluate"
 _MOST_ENVS = 32
 _ENDLESS = 10**6  # a limit of episodes from here on is none
 _LONGEST_EPISODE = 10_000  # where there is none

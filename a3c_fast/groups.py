@@ -46,7 +46,7 @@ GROUPS: tuple[Group, ...] = (
         "What is learned from a rollout.",
         (
             *("gamma", "gae_lambda", "update_epochs", "clip_coef", "normalize_advantages"),
-            *("entropy_coef", "entropy_decay_steps", "entropy_final_fraction", "value_coef"),
+            *("entropy_coef", "entropy_decay_steps", "entropy_final_fraction", "value_coef", "schedules"),
         ),
     ),
     Group(
