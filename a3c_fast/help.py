@@ -46,8 +46,9 @@ def help_text(
         shown = dataclasses.make_dataclass("Help", [(f.name, f.type, f) for f in ordered])
     columns = shutil.get_terminal_size().columns
     shown.__doc__ = about
+    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.PositionalMetavarFromFieldName)
     with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
-        tyro.cli(shown, args=["--help"], prog=prog, description=about, config=(tyro.conf.OmitArgPrefixes,))
+        tyro.cli(shown, args=["--help"], prog=prog, description=about, config=markers)
     drawn = text.getvalue().rstrip().replace(about, textwrap.fill(about, columns), 1)  # tyro makes it one line
     for group in groups:  # tyro says "workers options"
         drawn = re.sub(rf"^(\W+)({group.title}) options (.)", r"\1\2 \3\3\3\3\3\3\3\3\3", drawn, flags=re.MULTILINE)
