@@ -232,7 +232,7 @@ class Config:
         for name in sorted({*said, "schedules"}):
             is_stored = name in stored and stored[name] == getattr(self, name)
             if not is_stored and (reason := why_without_effect(name, self)):
-                raise ConfigError(name, given[name], reason)
+                raise ConfigError(name, values.said(given[name], getattr(self, name)), reason)
 
     def replace(self, **changes: Any) -> Self:
         """These settings with some changed, as if the others that were said had been said with them.

@@ -59,7 +59,7 @@ def parsed(text: str, kind: Kind, name: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(text) if kind == "toml" else _of_yaml(text)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split()) or "it is nested too deeply"
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise ConfigError("config", name, f"it is no {kind.upper()}: {reason}") from error
     if not isinstance(values, dict):
         raise ConfigError("config", name, "it must name settings, as in learning_rate" + _equals(kind) + "7e-4")
@@ -204,14 +204,20 @@ def _written(value: Any, kind: Kind) -> str:
         # YAML 1.1, which other programs read, takes 1e-05 for text.
         return digits if not exponent else f"{digits}{'' if '.' in digits else '.0'}e{int(power):+03d}"
     if isinstance(value, str):
-        # JSON's escapes are those of both, but for one character that TOML does not allow as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        # JSON's escapes are those of both, which have more characters that must be escaped.
+        return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_written(item, kind) for item in value)}]"
     if isinstance(value, Mapping):
         items = (f"{_key(name)}{_equals(kind)}{_written(item, kind)}" for name, item in value.items())
         return f"{{{', '.join(items)}}}"
     return json.dumps(value)
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 2**16 else f"\\U{ord(character):08x}"
 
 
 def _key(name: str) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 import yaml
 
 
+_DEEPEST = 20
+
+
 class Loader(yaml.SafeLoader):
     """Plain values are those of YAML 1.2's core schema, keys come once, and nothing refers to anything else.
 
@@ -17,11 +20,18 @@ class Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # none of 1.1
 
+    _depth = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > _DEEPEST:  # PyYAML takes seconds to find a thousand too many
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
