@@ -53,8 +53,14 @@ def _help() -> str:
     lines = ["usage: a3c-fast COMMAND ...", "", "Asynchronous advantage actor-critic on CPUs.", "", "commands:"]
     lines += [f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()]
     lines += ["", f"  {'--help':<{width}}This. Each command has its own: a3c-fast train --help"]
-    lines += [f"  {'--version':<{width}}The versions of what it runs on, and the kernels of this CPU.", "", "a first run:"]
-    return "\n".join([*lines, "  a3c-fast train --env-id CartPole-v1 --run-dir runs/cartpole", "  a3c-fast evaluate runs/cartpole"])
+    lines += [
+        f"  {'--version':<{width}}The versions of what it runs on, and the kernels of this CPU.",
+        "",
+        "a first run:",
+    ]
+    return "\n".join(
+        [*lines, "  a3c-fast train --env-id CartPole-v1 --run-dir runs/cartpole", "  a3c-fast evaluate runs/cartpole"]
+    )
 
 
 def _unknown(word: str) -> str:

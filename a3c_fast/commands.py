@@ -40,7 +40,9 @@ COMMANDS: Mapping[str, Command] = {
             ("a3c-fast evaluate runs/pong --video pong.mp4", "and see it"),
         ),
     ),
-    "play": Command("play", "Watch a trained agent in a window.", (("a3c-fast play runs/pong", "the newest checkpoint"),)),
+    "play": Command(
+        "play", "Watch a trained agent in a window.", (("a3c-fast play runs/pong", "the newest checkpoint"),)
+    ),
     "report": Command(
         "report",
         "Put runs side by side in one HTML file.",

@@ -167,7 +167,9 @@ def _add(parser: argparse.ArgumentParser, name: str, hint: Any, about: str, *, i
         return
     kinds = typing.get_args(hint) if typing.get_origin(hint) is not typing.Literal else (hint,)
     kinds = kinds or (hint,)
-    choices = [choice for kind in kinds if typing.get_origin(kind) is typing.Literal for choice in typing.get_args(kind)]
+    choices = [
+        choice for kind in kinds if typing.get_origin(kind) is typing.Literal for choice in typing.get_args(kind)
+    ]
     several = "*" if typing.get_origin(hint) is tuple else None
     action: Any = parser.add_argument(flag, help=about, nargs=several, choices=choices or None)
     if name == "env_id":

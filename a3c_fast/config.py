@@ -267,7 +267,9 @@ class Config:
         What comes from the run stays exactly as it is, also where it has no effect. A file that says everything may say
         the default of what has none; anything else of no effect is refused. Raises `ConfigError`, with the source.
         """
-        before = {} if stored is None else {field.name: getattr(stored, field.name) for field in dataclasses.fields(cls)}
+        before = (
+            {} if stored is None else {field.name: getattr(stored, field.name) for field in dataclasses.fields(cls)}
+        )
         in_file = {name: value for name, value in (file or {}).items() if name not in said}
         kept = {**before, **in_file, **said}
         stays = {name: plain_value(name, kept[name]) for name in kept if name not in said}
@@ -285,7 +287,7 @@ class Config:
 
     @classmethod
     def of_stored(cls, fields: Mapping[str, Any]) -> Self:
-        """The settings `fields` of a run that there is, also those that have no effect; others are at their defaults."""
+        """The settings `fields` of a run, also those without effect; others are at their defaults."""
         stored = {name: plain_value(name, value) for name, value in fields.items()}
         return cls(**fields, _origin=_Origin(frozenset(fields), {}, {}, stored))
 

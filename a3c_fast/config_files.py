@@ -187,7 +187,7 @@ def _of_yaml(text: str) -> Any:
     from a3c_fast.yaml_loader import Loader
 
     try:
-        return yaml.load(text, Loader)  # noqa: S506  (a safe one)
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" (at line {mark.line + 1}, column {mark.column + 1})"

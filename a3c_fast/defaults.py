@@ -188,11 +188,12 @@ PROBLEM_DEFAULTS["fake"] = {
     "update_epochs": 1,
 }
 
+
 def _preset(name: str) -> dict[str, Any]:
     return parsed((resources.files("a3c_fast") / "presets" / f"{name}.toml").read_text("utf-8"), "toml", name)
 
 
-# What a preset says instead of the defaults of the family: presets/NAME.toml, settings of those that have defaults here.
+# What a preset says instead of the defaults of the family: presets/NAME.toml, some of those here.
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
     name: {} if name == "default" else _preset(name) for name in get_args(PresetName)
 }

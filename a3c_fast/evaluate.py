@@ -493,7 +493,9 @@ def _require_same_agent(checkpoint: Checkpoint, path: Path, run_dir: Path) -> No
         return  # of the run itself, whose config.json may be damaged
     run = stored_config(run_dir)
     if run is None:
-        raise ConfigError("run_dir", shown(run_dir), "there is no run in it: name the directory that the checkpoint is of")
+        raise ConfigError(
+            "run_dir", shown(run_dir), "there is no run in it: name the directory that the checkpoint is of"
+        )
     theirs, ours = stored_settings.upgrade(checkpoint.config), stored_settings.upgrade(run.to_json())
     # How it was trained does not matter, and what was measured in random play is the checkpoint's own.
     of_training = ("optimizer", "normalize_rewards", "observation_offset", "observation_scale")

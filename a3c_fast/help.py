@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import itertools
 import re
 import shutil
 import textwrap
@@ -89,7 +90,7 @@ def field_docs(cls: type) -> Mapping[str, str]:
     """What the string below each field of a dataclass says, in one line."""
     (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(cls))).body if hasattr(node, "body"))
     found = {}
-    for node, following in zip(body, body[1:], strict=False):
+    for node, following in itertools.pairwise(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(following, ast.Expr):
             found[node.target.id] = _one_paragraph(str(ast.literal_eval(following.value)))
     return found

@@ -106,8 +106,8 @@ class FileFlags:
     """Flags that are no settings."""
 
     config: Path | None = None
-    """Take settings from this file: TOML (.toml), YAML (.yaml, .yml), or the directory of another run, of which it takes
-    what differs from the defaults. Flags go before it."""
+    """Take settings from this file: TOML (.toml), YAML (.yaml, .yml), or the directory of another run, of which
+    it takes what differs from the defaults. Flags go before it."""
     print_config: Literal["toml", "yaml"] | None = None
     """Print the settings that would be used, all of them, as a file for --config, and begin nothing."""
 

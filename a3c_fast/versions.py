@@ -21,7 +21,13 @@ def versions() -> dict[str, str]:
 def described() -> str:
     """What `a3c-fast --version` says: versions, and the kernels that this CPU has, by the names of A3C_FAST_ISA."""
     found = versions()
-    names = {"a3c_fast": "a3c-fast", "torch": "torch", "envpool": "EnvPool", "gymnasium": "gymnasium", "python": "Python"}
+    names = {
+        "a3c_fast": "a3c-fast",
+        "torch": "torch",
+        "envpool": "EnvPool",
+        "gymnasium": "gymnasium",
+        "python": "Python",
+    }
     lines = {shown: found[name] for name, shown in names.items()}
     lines["kernels"] = _kernels()
     return "\n".join(f"{name:<11}{value}" for name, value in lines.items())

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
-
 
 _DEEPEST = 20
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML says no types
     """Plain values are those of YAML 1.2's core schema, keys come once, and nothing refers to anything else.
 
     In 1.1 7e-4 is text, `off` is false, 010 is eight and 1:30 ninety. In both a key that comes twice has the last value
     in most programs, which nobody has meant.
     """
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # none of 1.1
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # none of 1.1
 
     _depth = 0
 

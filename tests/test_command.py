@@ -247,7 +247,9 @@ def test_bash_completes(shells: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes(shells: Path) -> None:
-    tries = [f"complete -C {shlex.quote(' '.join(('a3c-fast', *words)))} | cut -f1 | string join ' '" for words, _ in LINES]
+    tries = [
+        f"complete -C {shlex.quote(' '.join(('a3c-fast', *words)))} | cut -f1 | string join ' '" for words, _ in LINES
+    ]
     program = "source script.fish\n" + "\n".join(f"echo ({one})" for one in tries)
     for (words, expected), found in zip(LINES, completed(shells, "fish", "-c", program), strict=True):
         assert expected <= {word.rstrip("/") for word in found}, words

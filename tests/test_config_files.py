@@ -45,7 +45,9 @@ def test_a_file_goes_before_defaults_and_flags_before_a_file(tmp_path: Path, nam
     said: dict[str, Any] = {"env_id": "CartPole-v1", "learning_rate": 7e-4, "total_steps": 1000}
     said["hidden_sizes"] = (32, 16)
     assert Config.from_file(path) == Config(**said)
-    assert Config.from_file(path, total_steps=5, update_epochs=1) == Config(**{**said, "total_steps": 5}, update_epochs=1)
+    assert Config.from_file(path, total_steps=5, update_epochs=1) == Config(
+        **{**said, "total_steps": 5}, update_epochs=1
+    )
     flags = ["--config", str(path), "--total-steps", "5", "--env-id", "Acrobot-v1", "--run-dir", "r"]
     assert configure(flags) == Config(**{**said, "total_steps": 5, "env_id": "Acrobot-v1"}, run_dir="r")
     # What the file says was said, and what it does not say was not.
@@ -135,7 +137,9 @@ def test_the_directory_of_a_run_gives_what_was_said_for_it(tmp_path: Path) -> No
 
 
 def test_the_same_command_starts_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
-    file = written(tmp_path / "a.toml", f'env_id = "CartPole-v1"\nt_max = 9\nrun_dir = "{tmp_path}/run"\nresume = true\n')
+    file = written(
+        tmp_path / "a.toml", f'env_id = "CartPole-v1"\nt_max = 9\nrun_dir = "{tmp_path}/run"\nresume = true\n'
+    )
     first = configure(["--config", str(file)])
     (tmp_path / "run").mkdir()
     stored = first.replace(learning_rate=0.5, update_epochs=1)

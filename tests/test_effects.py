@@ -56,7 +56,7 @@ def test_what_has_no_effect_is_refused_where_it_is_said(
 def test_what_belongs_to_nothing_is_told_by_what_it_belongs_to() -> None:
     with pytest.raises(ConfigError, match="activation is 'relu', but it is of the mlp, and the model is nature"):
         Config(model="nature", activation="relu")
-    with pytest.raises(ConfigError, match="clip_coef is 0.3, but it has no effect where update_epochs is 1"):
+    with pytest.raises(ConfigError, match=r"clip_coef is 0\.3, but it has no effect where update_epochs is 1"):
         configure(["--clip-coef", "0.3", "--update-epochs", "1"])
 
 
@@ -93,7 +93,7 @@ def test_a_run_of_an_earlier_version_has_them_and_goes_on(tmp_path: Path) -> Non
         lambda: config.replace(clip_coef=0.2),
         lambda: dataclasses.replace(config, clip_coef=0.2),
     ):
-        with pytest.raises(ConfigError, match="clip_coef is .* update_epochs is 1"):
+        with pytest.raises(ConfigError, match=r"clip_coef is .* update_epochs is 1"):
             make()
     assert config.replace(update_epochs=2).clip_coef == 0.37
 
@@ -118,6 +118,6 @@ def test_every_run_that_was_ever_stored_loads(path: Path) -> None:
 
 def test_a_run_under_way_refuses_them_too() -> None:
     with Trainer(Config(env_id=FAKE, num_workers=1, total_steps=10**6, update_epochs=1)) as trainer:
-        with pytest.raises(ConfigError, match="clip_coef is 0.3, but it has no effect"):
+        with pytest.raises(ConfigError, match=r"clip_coef is 0\.3, but it has no effect"):
             trainer.set(clip_coef=0.3)
         assert trainer.changes == []

@@ -179,7 +179,8 @@ def test_a_checkpoint_of_another_run_is_played_where_its_agent_is_the_same(origi
             run(EVALUATE, str(original), *flags, str(path)),
             *("checkpoint is", str(path), f"it is of another run, with {name} {value!r}", str(original)),
         )
-    refused(run(EVALUATE, str(tmp_path), *flags, str(path)), "run_dir is", "there is no run in it")
+    (tmp_path / "empty").mkdir()
+    refused(run(EVALUATE, str(tmp_path / "empty"), *flags, str(path)), "run_dir is", "there is no run in it")
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
