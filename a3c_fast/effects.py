@@ -1,7 +1,7 @@
 """Settings that have no effect beside others, such as the decay of an optimizer that is not used.
 
-Refused is what belongs to something that is not there. A number at the end of its range, as `entropy_coef` 0 or `t_max`
-1, makes others idle, too, and refuses none: that is where a sweep begins.
+Refused is what belongs to something that is not there. `entropy_coef` 0, `t_max` 1 and `evaluate_every` 0 make others
+idle, too, and refuse none: a sweep begins there.
 """
 
 from __future__ import annotations

@@ -58,6 +58,11 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "evaluation",
+        "How good the agent is while it learns.",
+        ("evaluate_every", "evaluate_episodes", "evaluate_greedy", "stop_at_evaluation", "evaluate_patience"),
+    ),
+    Group(
         "files",
         "What is kept, and where.",
         ("run_dir", "resume", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints"),

@@ -80,8 +80,6 @@ NUMBERS = {
     "checkpoint_every_seconds": (0, 1e9, False),
     "watchdog_seconds": (0, 1e6, False),
 }
-# What must be said, too.
-BESIDE = {name: {"evaluate_every": 1} for name in ("stop_at_evaluation", "evaluate_patience")}
 FLAGS = (
     *("normalize_advantages", "normalize_observations", "normalize_rewards", "separate_value"),
     *("episodic_life", "reward_clip", "resume", "evaluate_greedy"),
@@ -91,6 +89,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "hidden_sizes": {"env_id": "CartPole-v1"},
     "initial_log_std": {"env_id": FAKE_CONTINUOUS},
     "rmsprop_alpha": {"optimizer": "rmsprop"},
+    "stop_at_evaluation": {"evaluate_every": 1},
+    "evaluate_patience": {"evaluate_every": 1},
 }
 CHOICES = ("model", "activation", "optimizer", "precision", "preset")
 OTHERS = ("env_id", "hidden_sizes", "network", "run_dir", "schedules")
