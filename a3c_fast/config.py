@@ -219,7 +219,7 @@ class Config:
         if isinstance(self.envs_per_worker, int) and self.envs_per_worker > 0:
             defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], self.envs_per_worker)
         said = {name for name in defaults if getattr(self, name) is not None}
-        if _origin is not None:  # dataclasses.replace made it
+        if _origin is not None:  # it was made from another one
             said = {name for name in said if name in _origin.said or getattr(self, name) != _origin.defaults.get(name)}
             self._refuse_to_guess(_origin, defaults, said)
         for name, value in defaults.items():
@@ -280,7 +280,7 @@ class Config:
             for name, reason in idle.items():
                 if getattr(config, name) not in (origin.defaults.get(name), before.get(name)):
                     raise ConfigError(name, in_file[name], reason)
-        said_by_now = origin.said - idle.keys() | {name for name in idle if name in before}
+        said_by_now = frozenset(name for name in origin.said if name not in idle or name in before)
         stays = {name: value for name, value in stays.items() if name in before}
         object.__setattr__(config, "_origin", dataclasses.replace(origin, said=said_by_now, stored=stays))
         return config
@@ -313,7 +313,7 @@ class Config:
         Others have their defaults, as if those of the file had been given by name. Raises `ConfigError` with the file
         for one that cannot be read, for a name that no setting has and for a value that cannot be.
         """
-        return cls.merged(changes, file=config_files.read(Path(path)), source=shown(path))
+        return cls.merged(changes, file=config_files.read(Path(path).expanduser()), source=shown(path))
 
     def to_file(self, path: str | os.PathLike[str]) -> None:
         """Writes all settings as a new file in TOML or YAML, by the end of its name, that `from_file` reads.

@@ -7,6 +7,7 @@ number: a file is read by more programs than this one.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import tomllib
@@ -150,7 +151,8 @@ def _of_run(path: Path) -> dict[str, Any]:
         config = Config.from_json(values)
     except ConfigError as error:
         raise ConfigError(error.field, error.value, error.allowed, source=shown(path)) from error
-    said = {name: value for name, value in config.said().items() if name not in ("run_dir", "resume")}
+    unsaid = {field.name: field.default for field in dataclasses.fields(Config)}
+    said = {name: value for name, value in config.said().items() if value != unsaid[name]}
     return {name: value for name, value in said.items() if not why_without_effect(name, config)}
 
 
@@ -158,7 +160,7 @@ def _check(name: str, value: Any, source: str) -> None:
     """Raises `ConfigError` for a key that is no setting, and for a value of another type than the setting's."""
     from a3c_fast.config import Config
 
-    types = Config.__annotations__
+    types = {field.name: str(field.type) for field in dataclasses.fields(Config)}
     if name not in types:
         meant = setting_like(str(name), types)
         hint = f"did you mean {meant}?" if meant else "a3c-fast train --help names those that there are"
@@ -168,7 +170,7 @@ def _check(name: str, value: Any, source: str) -> None:
     kinds = {kind.strip() for kind in types[name].split("|")}
     if value is None and "None" not in kinds:
         raise ConfigError(name, value, "it must have a value: leave it out for the default", source=source)
-    if not isinstance(value, str) or kinds & {"str", "Path"} or name == "preset":
+    if not isinstance(value, str) or kinds & {"str", "Path"}:
         return
     if "bool" in kinds:
         raise ConfigError(name, value, "it must be true or false, and this is text", source=source)

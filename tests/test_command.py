@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers import FAKE, PATIENCE
+from helpers import PATIENCE
 
 from a3c_fast import Config
 from a3c_fast.__main__ import main
@@ -107,21 +107,6 @@ def test_the_version_names_what_it_runs_on() -> None:
 def test_the_script_that_is_installed_is_this_command() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["scripts"] == {"a3c-fast": "a3c_fast.__main__:main"}
-
-
-def test_what_a_run_says_to_go_on_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    flags = ("--env-id", FAKE, "--num-workers", "1", "--total-steps", "500", "--run-dir", "r")
-    status, out, err = said("train", *flags)
-    assert (status, err) == (0, "")
-    (line,) = (line for line in out.splitlines() if line.startswith("to go on:"))
-    program, *rest = shlex.split(line.partition(":")[2])
-    assert (program, rest[0]) == ("a3c-fast", "train")
-    status, out, err = said(*rest)
-    assert (status, err) == (0, "")
-    assert "goes on from step" in out
-    assert "to evaluate: a3c-fast evaluate r\n" in out
-    assert said("evaluate", "r", "--episodes", "0")[:2] == (2, "")
 
 
 # Help of a command ---------------------------------------------------------------------------------------------------

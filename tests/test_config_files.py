@@ -59,6 +59,7 @@ WRONG: list[tuple[str, str, tuple[str, ...]]] = [
     ("a.toml", "lr = 3", ("lr is 3 in ", "no such setting", "did you mean learning_rate?")),
     ("a.toml", "num-workers = 3", ("num-workers is 3 in ", "did you mean num_workers?")),
     ("a.toml", "xyzzy = 3", ("xyzzy is 3 in ", "a3c-fast train --help")),
+    ("a.toml", "_origin = 3", ("_origin is 3 in ", "no such setting")),
     ("a.toml", "[learning]\ngamma = 0.9", ("learning is {'gamma': 0.9} in", "in no tables")),
     ("a.toml", 'gamma = "0.9"', ("gamma is '0.9' in ", "must be a number, and this is text")),
     ("a.toml", "gamma = true", ("gamma is True in ", "must be a number")),
@@ -131,6 +132,7 @@ def test_the_directory_of_a_run_gives_what_was_said_for_it(tmp_path: Path) -> No
     for place in (tmp_path, path):
         assert Config.from_file(place) == run.replace(run_dir=None)
         assert Config.from_file(place, update_epochs=1) == run.replace(run_dir=None, update_epochs=1)
+    assert config_files.read(tmp_path) == {"env_id": "CartPole-v1", "t_max": 9, "seed": 7}
     written(path, json.dumps({**values, "seed": 8}))
     with pytest.raises(ConfigError, match="not as the run wrote it"):
         Config.from_file(tmp_path)
