@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from helpers import (
-    EVALUATE,
     EXTRA_METRICS_KEYS,
     FAKE,
     METRICS_KEYS,
