@@ -1,7 +1,8 @@
 """Settings that have no effect beside others, such as the decay of an optimizer that is not used.
 
 Refused is what belongs to something that is not there. `entropy_coef` 0, `t_max` 1 and `evaluate_every` 0 make others
-idle, too, and refuse none: a sweep begins there.
+idle, too, and refuse none: a sweep begins there. Nor is anything refused that says of itself that it is not there, as
+`lstm_size` 0 beside a network of the user's own.
 """
 
 from __future__ import annotations
@@ -44,8 +45,16 @@ def _of_continuous_actions(config: Config) -> str:
     return _beside_network(config)
 
 
+def _of_lstm(config: Config) -> str:
+    return _beside_network(config) if config.lstm_size else ""
+
+
+def _of_separate_value(config: Config) -> str:
+    return _beside_network(config) if config.separate_value else ""
+
+
 def _of_pixels(config: Config) -> str:
-    if config.network is None:
+    if config.network is None or (config.observation_offset, config.observation_scale) == (0, 1):
         return ""
     from a3c_fast.network_factory import wants_measured  # which imports torch
 
@@ -88,9 +97,9 @@ _REASONS: Mapping[str, Callable[[Config], str]] = {
     "model": _beside_network,
     "hidden_sizes": _of_mlp,
     "activation": _of_mlp,
-    "separate_value": _beside_network,
+    "separate_value": _of_separate_value,
     "initial_log_std": _of_continuous_actions,
-    "lstm_size": _beside_network,
+    "lstm_size": _of_lstm,
     "observation_offset": _of_pixels,
     "observation_scale": _of_pixels,
     "normalize_observations": _of_numbers,

@@ -30,7 +30,7 @@ CASES: list[tuple[dict[str, Any], str, Any, dict[str, Any]]] = [
     ({"optimizer": "rmsprop"}, "adam_beta2", 0.999, {"optimizer": "adam"}),
     ({}, "normalize_observations", True, CARTPOLE),
     ({"schedules": {"learning_rate": 1e-3}}, "learning_rate_warmup", 20_000, {"schedules": ()}),
-    ({**CARTPOLE, "network": "user_networks:Mlp"}, "lstm_size", 0, {"network": None}),
+    ({**CARTPOLE, "network": "user_networks:Mlp"}, "lstm_size", 8, {"network": None}),
     ({"env_id": FAKE_IMAGE, "network": "user_networks:Mlp"}, "observation_offset", 0.5, {"network": None}),
     ({"update_epochs": 1}, "schedules", ("clip_coef=0.1@0",), {"update_epochs": 2}),
 ]
@@ -62,6 +62,9 @@ def test_what_belongs_to_nothing_is_told_by_what_it_belongs_to() -> None:
 
 def test_a_number_at_the_end_of_its_range_makes_nothing_else_wrong() -> None:
     Config(t_max=1, gae_lambda=0.9, entropy_coef=0, entropy_decay_steps=100, entropy_final_fraction=0.5)
+    own = {"env_id": FAKE_IMAGE, "network": "user_networks:Mlp"}
+    Config(**own, lstm_size=0, separate_value=False, observation_offset=0, observation_scale=1)
+    Config(normalize_observations=False)
 
 
 def test_defaults_are_said_by_nobody() -> None:
