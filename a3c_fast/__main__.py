@@ -5,9 +5,11 @@ Exit status 2 for a command that does not exist, else the command's own.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from a3c_fast.commands import COMMANDS
 from a3c_fast.output import Output, let_go_of_what_is_unwritten, occupy_standard_files
@@ -19,6 +21,8 @@ _BAD_COMMAND = 2
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Ends with `SystemExit`; with `arguments` it is part of a program, as are those that it calls."""
     of_process = arguments is None
+    if of_process:
+        _look_in_working_directory()
     first, *rest = (sys.argv[1:] if arguments is None else words(arguments)) or ["--help"]
     if first in COMMANDS:
         module = importlib.import_module(f"a3c_fast.{COMMANDS[first].module}")
@@ -33,6 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     finally:
         if of_process:
             let_go_of_what_is_unwritten()
+
+
+def _look_in_working_directory() -> None:
+    """Modules there can be imported, as with `python -m`: `--env-id my_package.envs:make_env` names one."""
+    if sys.flags.safe_path or "" in sys.path:
+        return
+    with contextlib.suppress(OSError):  # it is gone
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
 
 
 def _about(word: str, output: Output) -> None:

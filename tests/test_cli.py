@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.train` as a shell starts it: refusals, help, what a run leaves behind, and resuming it."""
+"""`a3c-fast train` as a shell starts it: refusals, help, what a run leaves behind, and resuming it."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from helpers import PATIENCE
 
+import a3c_fast
 from a3c_fast import Config
 from a3c_fast.__main__ import main
 from a3c_fast.commands import COMMANDS
@@ -102,6 +103,27 @@ def test_the_version_names_what_it_runs_on() -> None:
     assert list(lines) == ["a3c-fast", "torch", "EnvPool", "gymnasium", "Python", "kernels"]
     assert lines["EnvPool"] == metadata.version("envpool")
     assert set(lines["kernels"].split(" and ")) <= {"avx2", "avx512", "avx512_bf16", "amx", "libtorch"}
+
+
+def test_modules_of_the_working_directory_can_be_named(tmp_path: Path) -> None:
+    """As with `python -m`, which puts it on the path and the installed script does not."""
+    (tmp_path / "elsewhere").mkdir()
+    script = tmp_path / "a3c-fast"
+    script.write_text("import atexit, sys\natexit.register(lambda: print(sys.path))\n", encoding="utf-8")
+    script.write_text(f"{script.read_text()}from a3c_fast.__main__ import main\nmain()\n", encoding="utf-8")
+    command = [sys.executable, str(script), "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(a3c_fast.__file__).parents[1])}
+    environment.pop("PYTHONSAFEPATH", None)
+    found = subprocess.run(
+        command,
+        cwd=tmp_path / "elsewhere",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert eval(found.stdout.splitlines()[-1])[0] == str(tmp_path / "elsewhere")
 
 
 def test_the_script_that_is_installed_is_this_command() -> None:
@@ -207,8 +229,6 @@ LINES: list[tuple[tuple[str, ...], set[str]]] = [
 
 def completed(shells: Path, *command: str) -> list[list[str]]:
     """What a shell's script prints for each of LINES."""
-    import a3c_fast
-
     environment = {**os.environ, "PATH": f"{shells / 'bin'}:{os.environ['PATH']}"}
     environment["PYTHONPATH"] = str(Path(a3c_fast.__file__).parents[1])
     found = subprocess.run(

@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.evaluate`: scores, their protocol, and every damaged or foreign checkpoint in one sentence."""
+"""`a3c-fast evaluate`: scores, their protocol, and every damaged or foreign checkpoint in one sentence."""
 
 from __future__ import annotations
 
