@@ -45,8 +45,10 @@ def parse_known(cls: type[T], arguments: Sequence[str] | None = None, *, prog: s
     return known, list(rest)
 
 
-def said(cls: type, arguments: Sequence[str], *, prog: str) -> dict[str, Any]:
-    """The fields of the dataclass `cls` that the command line names, as they were written; exits like `parse`.
+def said(cls: type, arguments: Sequence[str], *, prog: str, beside: type | None = None) -> dict[str, Any]:
+    """The fields of the dataclasses `cls` and `beside` that the command line names, as they were written.
+
+    Exits like `parse`.
 
     Strings, tuples of strings, and bools for flags that take no value; None for one that may be None and is said to
     be; True under "help" where help is asked for. What the strings mean is left to the class: one place says what is
@@ -54,36 +56,35 @@ def said(cls: type, arguments: Sequence[str], *, prog: str) -> dict[str, Any]:
     """
     import tyro
 
-    hints = typing.get_type_hints(cls, include_extras=True)
-    fields = {field.name: _as_written(hints[field.name]) for field in dataclasses.fields(cls)}
+    classes = (cls,) if beside is None else (cls, beside)
+    hints = {name: hint for one in classes for name, hint in typing.get_type_hints(one, include_extras=True).items()}
+    fields = {field.name: _as_written(hints[field.name]) for one in classes for field in dataclasses.fields(one)}
     fields["help"] = typing.Annotated[bool, tyro.conf.arg(aliases=["-h"])]
     written: Any = TypedDict(cls.__name__, fields, total=False)  # type: ignore[misc]  # made while the program runs
     with _box_in_one_sentence(cls, prog):
         found, rest = tyro.cli(written, args=arguments, prog=prog, return_unknown_args=True, add_help=False)
     if not found.get("help"):
-        refuse_unknown(cls, rest, prog=prog)
+        refuse_unknown(cls, rest, prog=prog, beside=beside)
     optional = {name for name, hint in hints.items() if type(None) in typing.get_args(hint)}
     return {name: None if value == "None" and name in optional else value for name, value in found.items()}
 
 
-def show_help(cls: type[T], *, prog: str, default: T | None = None) -> NoReturn:
-    """Prints what `--help` asks for and exits with 0."""
-    import tyro
+def show_help(cls: type[T], *, prog: str, default: T | None = None, **groups: Any) -> NoReturn:
+    """Prints what `--help` asks for, as wide as the terminal is, and exits with 0; `groups` as for `help_text`."""
+    from a3c_fast.help import help_text
 
-    with _redirecting, contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
-        if default is None:
-            tyro.cli(cls, args=["--help"], prog=prog)
-        else:
-            tyro.cli(cls, args=["--help"], prog=prog, default=default)
-    Output().say(text.getvalue().rstrip("\n"))
+    with _redirecting:
+        text = help_text(cls, prog=prog, default=default, **groups)
+    Output().say(text)
     raise SystemExit(0)
 
 
-def refuse_unknown(cls: type, rest: Sequence[str], *, prog: str) -> None:
-    """Exits with status 2 for arguments that are no flags of `cls`, and names the flag that was probably meant."""
+def refuse_unknown(cls: type, rest: Sequence[str], *, prog: str, beside: type | None = None) -> None:
+    """Exits with status 2 for arguments that are no flags of the classes, and names the one that was probably meant."""
     if not rest:
         return
-    fields = {f"--{field.name.replace('_', '-')}": str(field.type) for field in dataclasses.fields(cls)}
+    there = [*dataclasses.fields(cls), *(dataclasses.fields(beside) if beside else ())]
+    fields = {f"--{field.name.replace('_', '-')}": str(field.type) for field in there}
     place = next((i for i, argument in enumerate(rest) if argument.startswith("--")), 0)
     name, _, value = rest[place].partition("=")
     meant = flag_like(name, fields) if name.startswith("--") else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any, Literal, Self
 
 from tyro.conf import Suppress
 
-from a3c_fast import stored_settings, values
+from a3c_fast import config_files, stored_settings, values
 from a3c_fast.defaults import NO_EMULATOR, PRESETS, PresetName, defaults_of
+from a3c_fast.effects import why_without_effect
 from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, problem_of, spec_of
 from a3c_fast.envs.spec import EnvSpec
 from a3c_fast.errors import ConfigError
+from a3c_fast.paths import shown
 from a3c_fast.schedules import check_schedules, plain_schedules, without_schedule
 from a3c_fast.schedules import checked as checked_schedules
 from a3c_fast.suggestions import did_you_mean
@@ -57,6 +60,7 @@ class _Origin:
     said: frozenset[str]  # of those that have a default in `defaults`
     defaults: Mapping[str, Any]
     basis: Mapping[str, Any]  # of the defaults
+    stored: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what may have no effect: of an earlier run
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,11 @@ class Config:
     """
 
     env_id: str = "Pong-v5"
-    """EnvPool's name of the environment, of which `python -m a3c_fast.list_envs` shows all, or `module:name`: what the
+    """EnvPool's name of the environment, of which `a3c-fast list-envs` shows all, or `module:name`: what the
     module registers with gymnasium, or a callable of it that makes an environment."""
     preset: PresetName = "default"
-    """Where other defaults come from: `default`, or `paper`, the settings of Mnih et al. 2016."""
+    """Where other defaults come from: `default`, `paper`, the settings of Mnih et al. 2016, or `paper-lstm`, those of
+    its recurrent agent."""
     total_steps: int = _BY_FAMILY
     """Agent steps of the whole run, over all workers; one Atari step is `frame_skip` frames."""
     num_workers: int = _BY_FAMILY
@@ -97,15 +102,15 @@ class Config:
     network: str | None = None
     """A network of your own in the place of `model`: `module:name`, a class or a callable that makes a torch.nn.Module
     of the observation space and the action space."""
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_sizes: tuple[int, ...] = _BY_FAMILY
     """Layers of the `mlp`."""
     activation: ActivationName = _BY_FAMILY
     """Of the layers of the `mlp`."""
     separate_value: bool = _BY_FAMILY
     """The value has layers of its own in the `mlp`, of the same sizes, and shares nothing with the policy."""
-    initial_log_std: float = -0.5
+    initial_log_std: float = _BY_FAMILY
     """Logarithm of the standard deviation that continuous actions begin with, in units of half their range."""
-    lstm_size: int = 0
+    lstm_size: int = _BY_FAMILY
     """Units of an LSTM between the network and its two heads; 0: none. The recurrent agent of the paper has 256."""
     normalize_observations: bool = _BY_FAMILY
     """Bring the numbers that are observed to mean 0 and deviation 1, by what has been seen so far; not images."""
@@ -131,7 +136,7 @@ class Config:
     """Weight of the entropy bonus (beta in the paper)."""
     entropy_decay_steps: int = _BY_FAMILY
     """Agent steps over which `entropy_coef` falls linearly to `entropy_final_fraction` of itself; 0: it stays."""
-    entropy_final_fraction: float = 0.2
+    entropy_final_fraction: float = _BY_FAMILY
     """What is left of `entropy_coef` after `entropy_decay_steps`."""
     value_coef: float = _BY_FAMILY
     """Weight of the squared value error."""
@@ -141,11 +146,11 @@ class Config:
     """`name=value@step,value@step ...`: settings that go straight from point to point of the agent steps, such as
     learning_rate=7e-4@0,0@end; learning_rate, entropy_coef, value_coef, clip_coef and max_grad_norm. In Python a
     mapping from names to `linear()`, `points()`, `constant()`."""
-    rmsprop_alpha: float = 0.99
+    rmsprop_alpha: float = _BY_FAMILY
     """Decay of RMSProp's mean square."""
-    adam_beta1: float = 0.9
+    adam_beta1: float = _BY_FAMILY
     """Decay of Adam's first moment."""
-    adam_beta2: float = 0.999
+    adam_beta2: float = _BY_FAMILY
     """Decay of Adam's second moment."""
     optimizer_eps: float = _BY_FAMILY
     """Keeps the step finite: inside RMSProp's root, beside Adam's."""
@@ -207,22 +212,27 @@ class Config:
         problem = problem_of(self.env_id)
         epochs = self.update_epochs if isinstance(self.update_epochs, int) else None
         defaults = defaults_of(problem, family, self.preset, epochs)
-        defaults |= _defaults_of_network(self, problem)
+        defaults |= _defaults_of_network(self, problem, PRESETS[self.preset])
         if at_once := envs_at_once(self.env_id):
             defaults["envs_per_worker"] = at_once
             defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], at_once)
         if isinstance(self.envs_per_worker, int) and self.envs_per_worker > 0:
             defaults["envs_per_update"] = math.gcd(defaults["envs_per_update"], self.envs_per_worker)
         said = {name for name in defaults if getattr(self, name) is not None}
-        if _origin is not None:  # dataclasses.replace made it
+        if _origin is not None:  # it was made from another one
             said = {name for name in said if name in _origin.said or getattr(self, name) != _origin.defaults.get(name)}
             self._refuse_to_guess(_origin, defaults, said)
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         basis = {name: getattr(self, name) for name in DEFAULTS_DEPEND_ON}
-        object.__setattr__(self, "_origin", _Origin(frozenset(said), defaults, basis))
+        stored = {} if _origin is None else _origin.stored
+        object.__setattr__(self, "_origin", _Origin(frozenset(said), defaults, basis, stored))
         _check(self, given)
+        for name in sorted({*said, "schedules"}):
+            is_stored = name in stored and stored[name] == getattr(self, name)
+            if not is_stored and (reason := why_without_effect(name, self)):
+                raise ConfigError(name, values.said(given[name], getattr(self, name)), reason)
 
     def replace(self, **changes: Any) -> Self:
         """These settings with some changed, as if the others that were said had been said with them.
@@ -231,21 +241,61 @@ class Config:
         `dataclasses.replace` cannot tell them apart and raises `ConfigError` where that matters. In a `Config` that
         comes from JSON those that differ from the defaults count as said.
         """
-        origin: _Origin = vars(self)["_origin"]
-        kept = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name in origin.said or field.name not in origin.defaults
-        }
-        return type(self)(**(kept | changes))
+        kept = self.said() | changes
+        origin = _Origin(frozenset(kept), {}, {}, {**vars(self)["_origin"].stored})
+        return type(self)(**kept, _origin=origin)
 
     __replace__ = replace  # what copy.replace calls
+
+    def said(self) -> dict[str, Any]:
+        """The settings that were said, and those that have one default everywhere."""
+        origin: _Origin = vars(self)["_origin"]
+        names = [field.name for field in dataclasses.fields(self)]
+        return {name: getattr(self, name) for name in names if name in origin.said or name not in origin.defaults}
+
+    @classmethod
+    def merged(
+        cls,
+        said: Mapping[str, Any],
+        *,
+        file: Mapping[str, Any] | None = None,
+        source: str = "",
+        stored: Config | None = None,
+    ) -> Self:
+        """Settings that were `said`, over those of a `file` called `source`, over those of a run that goes on.
+
+        What comes from the run stays exactly as it is, also where it has no effect. A file that says everything may say
+        the default of what has none; anything else of no effect is refused. Raises `ConfigError`, with the source.
+        """
+        before = (
+            {} if stored is None else {field.name: getattr(stored, field.name) for field in dataclasses.fields(cls)}
+        )
+        in_file = {name: value for name, value in (file or {}).items() if name not in said}
+        kept = {**before, **in_file, **said}
+        stays = {name: plain_value(name, kept[name]) for name in kept if name not in said}
+        with config_files.named_in(source, in_file):
+            config = cls(**kept, _origin=_Origin(frozenset(kept), {}, {}, stays))
+            origin: _Origin = vars(config)["_origin"]
+            idle = {name: reason for name in in_file if (reason := why_without_effect(name, config))}
+            for name, reason in idle.items():
+                if getattr(config, name) not in (origin.defaults.get(name), before.get(name)):
+                    raise ConfigError(name, in_file[name], reason)
+        said_by_now = frozenset(name for name in origin.said if name not in idle or name in before)
+        stays = {name: value for name, value in stays.items() if name in before}
+        object.__setattr__(config, "_origin", dataclasses.replace(origin, said=said_by_now, stored=stays))
+        return config
+
+    @classmethod
+    def of_stored(cls, fields: Mapping[str, Any]) -> Self:
+        """The settings `fields` of a run, also those without effect; others are at their defaults."""
+        stored = {name: plain_value(name, value) for name, value in fields.items()}
+        return cls(**fields, _origin=_Origin(frozenset(fields), {}, {}, stored))
 
     def _refuse_to_guess(self, origin: _Origin, defaults: Mapping[str, Any], said: set[str]) -> None:
         """Raises `ConfigError` for a setting that has the default of before where there is another one now."""
         kept = [name for name in defaults if getattr(self, name) not in (None, defaults[name]) and name not in said]
-        changed = [name for name in DEFAULTS_DEPEND_ON if getattr(self, name) != origin.basis[name]]
-        if kept and changed:
+        changed = [name for name in DEFAULTS_DEPEND_ON if kept and getattr(self, name) != origin.basis[name]]
+        if changed:
             calls = ", ".join(f"{name}={getattr(self, name)!r}" for name in changed)
             raise ConfigError(
                 changed[0],
@@ -253,6 +303,24 @@ class Config:
                 f"dataclasses.replace cannot tell whether {kept[0]}={getattr(self, kept[0])!r} was said or is the "
                 f"default of before: use config.replace({calls})",
             )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **changes: Any) -> Self:
+        """The settings of a file in TOML (.toml) or YAML (.yaml, .yml), or of a run's directory, with some changed.
+
+            Config.from_file("run.toml", seed=2)
+
+        Others have their defaults, as if those of the file had been given by name. Raises `ConfigError` with the file
+        for one that cannot be read, for a name that no setting has and for a value that cannot be.
+        """
+        return cls.merged(changes, file=config_files.read(Path(path).expanduser()), source=shown(path))
+
+    def to_file(self, path: str | os.PathLike[str]) -> None:
+        """Writes all settings as a new file in TOML or YAML, by the end of its name, that `from_file` reads.
+
+        Raises `ConfigError` where there is such a file already, `OSError` where it cannot be written.
+        """
+        config_files.write(self, Path(path))
 
     @property
     def family(self) -> Family:
@@ -276,7 +344,7 @@ class Config:
         stored = stored_settings.settings(fields, [field.name for field in dataclasses.fields(cls)])
         for name in checked_schedules(plain_schedules(stored["schedules"])):
             stored |= without_schedule(name)  # the defaults may have been others
-        config = cls(**stored)
+        config = cls.of_stored(stored)
         # What was said is not stored: whatever differs from the defaults must have been.
         origin: _Origin = vars(config)["_origin"]
         said = {name for name, default in origin.defaults.items() if getattr(config, name) != default}
@@ -293,10 +361,13 @@ def plain_value(name: str, value: Any) -> Any:
 _SMALLEST_IMAGE = {"paper": 20, "nature": 36, "small": 5}
 
 
-def _defaults_of_network(config: Config, problem: Problem) -> dict[str, Any]:
+def _defaults_of_network(config: Config, problem: Problem, of_preset: Mapping[str, Any]) -> dict[str, Any]:
     """What the sizes of the observations, or an LSTM, have for defaults."""
     defaults: dict[str, Any] = {}
-    has_lstm = isinstance(config.lstm_size, int) and config.lstm_size != 0  # it is not yet checked
+    if config.network is not None:
+        defaults["lstm_size"] = 0  # a preset may have one
+    lstm_size = of_preset.get("lstm_size", 0) if config.lstm_size is None else config.lstm_size
+    has_lstm = isinstance(lstm_size, int) and lstm_size != 0  # it is not yet checked
     if has_lstm or config.model not in (None, "mlp") or config.network is not None:
         defaults["separate_value"] = False
     if problem == "image":
@@ -328,28 +399,12 @@ def check_model(config: Config, spec: EnvSpec) -> None:
         )
 
 
-# What says how the networks of a3c_fast are made, with what each is where it was not said.
-_OF_OUR_NETWORKS: Mapping[str, Any] = {
-    "model": None,
-    "hidden_sizes": (64, 64),
-    "activation": None,
-    "separate_value": None,
-    "initial_log_std": -0.5,
-    "lstm_size": 0,
-}
-
-
-def _check_network(config: Config, given: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` for a network of the user's own beside settings that it would not obey."""
+def _check_network(config: Config) -> None:
+    """Raises `ConfigError` for a network of the user's own that is none, or beside a precision that it has not."""
     if not isinstance(config.network, str):
         raise ConfigError(
             "network", config.network, "it must be module:name; Trainer(config, network=...) takes objects"
         )
-    origin: _Origin = vars(config)["_origin"]
-    for name, unsaid in _OF_OUR_NETWORKS.items():
-        if getattr(config, name) != origin.defaults.get(name, unsaid):
-            reason = f"it is of the networks of a3c_fast, and {config.network} takes their place: leave one of them out"
-            raise ConfigError(name, given[name], reason)
     if config.precision == "bf16":
         raise ConfigError("precision", "bf16", f"{config.network} computes in float32: it must be auto or fp32")
 
@@ -408,7 +463,7 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
         )
     choice("model", ("paper", "nature", "small", "mlp"))
     if config.network is not None:
-        _check_network(config, given)
+        _check_network(config)
     choice("activation", ("tanh", "relu", "elu"))
     flag("separate_value")
     if config.separate_value and (config.model != "mlp" or config.lstm_size):

@@ -1,13 +1,18 @@
-"""The default of every setting that depends on the environment, on `update_epochs` or on a preset."""
+"""The default of every setting that depends on the environment, on `update_epochs` or on a preset.
+
+From the weakest on: those of the kind of problem, of the number of epochs, of the family, of the preset.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from importlib import resources
+from typing import Any, Literal, get_args
 
+from a3c_fast.config_files import parsed
 from a3c_fast.envs.families import Family, Problem
 
-PresetName = Literal["default", "paper"]
+PresetName = Literal["default", "paper", "paper-lstm"]
 
 # What other environments than games of Atari do not have, at the one value that means so.
 NO_EMULATOR: Mapping[str, Any] = {
@@ -21,11 +26,23 @@ NO_EMULATOR: Mapping[str, Any] = {
 _NOT_NORMALIZED: Mapping[str, Any] = {"normalize_observations": False, "normalize_rewards": False}
 _NORMALIZED: Mapping[str, Any] = {"normalize_observations": True, "normalize_rewards": True}
 
+# The same everywhere, where no preset says otherwise.
+_EVERYWHERE: Mapping[str, Any] = {
+    "hidden_sizes": (64, 64),
+    "initial_log_std": -0.5,
+    "lstm_size": 0,
+    "entropy_final_fraction": 0.2,
+    "rmsprop_alpha": 0.99,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.999,
+}
+
 # By the kind of problem: a game of Atari, other images, actions that are continuous, and what is left. The first game
 # and the small tasks of classic control are learned as they are; where nothing is known of the scale of observations
 # and rewards, they are normalized.
 PROBLEM_DEFAULTS: dict[Problem, Mapping[str, Any]] = {
     "atari": {
+        **_EVERYWHERE,
         "total_steps": 10_000_000,
         "num_workers": 0,
         "envs_per_worker": 16,
@@ -58,6 +75,7 @@ PROBLEM_DEFAULTS: dict[Problem, Mapping[str, Any]] = {
         "reward_clip": True,
     },
     "discrete": {
+        **_EVERYWHERE,
         "total_steps": 1_000_000,
         "num_workers": 0,
         "envs_per_worker": 8,
@@ -170,35 +188,14 @@ PROBLEM_DEFAULTS["fake"] = {
     "update_epochs": 1,
 }
 
-# What a preset says instead of the defaults of the family.
+
+def _preset(name: str) -> dict[str, Any]:
+    return parsed((resources.files("a3c_fast") / "presets" / f"{name}.toml").read_text("utf-8"), "toml", name)
+
+
+# What a preset says instead of the defaults of the family: presets/NAME.toml, some of those here.
 PRESETS: Mapping[PresetName, Mapping[str, Any]] = {
-    "default": {},
-    # Mnih et al. 2016, section 8: 16 threads with one environment each, an update every 5 steps, shared RMSProp with
-    # decay 0.99, a learning rate that falls to 0, gamma 0.99, beta 0.01. What the paper leaves open is as in later
-    # implementations: learning rate 7e-4 (the paper searched 1e-4 to 1e-2), half the squared value error, eps 0.1 and
-    # norm 40 for the sum of the gradients over the 5 samples. Ours is their mean, so that eps is 0.1 / 25 and the norm
-    # 40 / 5: the steps are the same.
-    "paper": {
-        "num_workers": 16,
-        "envs_per_worker": 1,
-        "envs_per_update": 1,
-        "t_max": 5,
-        "update_epochs": 1,
-        "observation_offset": 0.0,
-        "observation_scale": 1.0,
-        "normalize_advantages": False,
-        "optimizer": "rmsprop",
-        "learning_rate": 7e-4,
-        "learning_rate_decay_power": 1.0,
-        "learning_rate_warmup": 0,
-        "gamma": 0.99,
-        "gae_lambda": 1.0,
-        "entropy_coef": 0.01,
-        "entropy_decay_steps": 0,
-        "value_coef": 0.5,
-        "max_grad_norm": 8.0,
-        "optimizer_eps": 0.004,
-    },
+    name: {} if name == "default" else _preset(name) for name in get_args(PresetName)
 }
 
 

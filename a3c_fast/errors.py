@@ -33,13 +33,15 @@ class _PortableError(Exception):
 
 
 class ConfigError(_PortableError, ValueError):
-    """A setting that cannot be: names the field, the value and what is allowed."""
+    """A setting that cannot be: names the field, the value and what is allowed, and the file that says it."""
 
-    def __init__(self, field: str, value: Any, allowed: str) -> None:
+    def __init__(self, field: str, value: Any, allowed: str, *, source: str = "") -> None:
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field} is {_shown(value)}, but {allowed}")
+        self.source = source
+        where = f" in {source}" if source else ""
+        super().__init__(f"{field} is {_shown(value)}{where}, but {allowed}")
 
 
 class CheckpointError(_PortableError, RuntimeError):

@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.evaluate RUN_DIR`: what the trained agent really scores.
+"""`a3c-fast evaluate RUN_DIR`: what the trained agent really scores.
 
 Plays in a pool of its own: whole episodes, raw rewards, no-op starts, and the number of episodes of each environment
 fixed beforehand, so that short ones do not count more often than long ones.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from a3c_fast.config import Config
     from a3c_fast.observing import Policy
 
-_PROGRAM = "python -m a3c_fast.evaluate"
+_PROGRAM = "a3c-fast evaluate"
 _MOST_ENVS = 32
 _ENDLESS = 10**6  # a limit of episodes from here on is none
 _LONGEST_EPISODE = 10_000  # where there is none
@@ -291,16 +291,16 @@ def _network(policy: Policy, config: Config, num_envs: int) -> tuple[Network | _
     if type(policy) is not ActorCritic:
         return _Module(policy, num_envs), "torch"
     spec = envs.spec_of(config)
-    measured = dataclasses.replace(  # the policy's own network, whatever the settings say
-        config,
-        model=policy.model,  # type: ignore[arg-type]  # checked when it was made
-        hidden_sizes=policy.hidden_sizes,
-        activation=policy.activation_name,  # type: ignore[arg-type]
-        separate_value=policy.separate_value,
-        lstm_size=policy.lstm_size,
-        observation_offset=float(policy.observation_offset),
-        observation_scale=float(policy.observation_scale),
-    )
+    own = {  # the policy's own network, whatever the settings say
+        "model": policy.model,
+        "hidden_sizes": policy.hidden_sizes,
+        "activation": policy.activation_name,
+        "separate_value": policy.separate_value,
+        "lstm_size": policy.lstm_size,
+        "observation_offset": float(policy.observation_offset),
+        "observation_scale": float(policy.observation_scale),
+    }
+    measured = type(config).of_stored({**dataclasses.asdict(config), **own})
     try:
         kernels = kernels_of(measured, spec)
     except (ConfigError, RuntimeError):  # trained in bfloat16, and played where there is none or A3C_FAST_ISA says so
@@ -354,7 +354,8 @@ class Arguments:
     seed: int = 1
     """Of the environments and of the sampled actions."""
     checkpoint: Path | None = None
-    """This checkpoint (*.safetensors) instead of the newest of the run."""
+    """This checkpoint (*.safetensors) instead of the newest of the run; one from elsewhere must be of the same
+    environment and network."""
     video: Path | None = None
     """Also write what the agent saw in the first episode here (.mp4 or .gif), where that is pictures, or else what the
     `render()` of a user's environment draws; needs the extra `video`."""
@@ -454,6 +455,7 @@ def _run(args: Arguments) -> dict[str, Any]:
         raise CheckpointError(f"{args.run_dir} is no directory of a run")
     if args.checkpoint is not None:
         checkpoint = checkpoints.load(args.checkpoint)
+        _require_same_agent(checkpoint, args.checkpoint, args.run_dir)
     else:
         checkpoint = checkpoints.load_newest(args.run_dir / "checkpoints")
     policy, config = load_policy(checkpoint)
@@ -477,6 +479,30 @@ def _run(args: Arguments) -> dict[str, Any]:
     if args.video is not None and frames is not None:
         _write_video(args.video, frames, fps=_pace(config))
     return {"step": checkpoint.step, **result}
+
+
+def _require_same_agent(checkpoint: Checkpoint, path: Path, run_dir: Path) -> None:
+    """Raises `ConfigError` for a checkpoint of another environment or network than those of the run in `run_dir`."""
+    from a3c_fast import stored_settings
+    from a3c_fast.config import STRUCTURAL_FIELDS
+    from a3c_fast.errors import ConfigError
+    from a3c_fast.paths import shown
+    from a3c_fast.run_directory import stored_config
+
+    if path.resolve().parent.is_relative_to(run_dir.resolve()):
+        return  # of the run itself, whose config.json may be damaged
+    run = stored_config(run_dir)
+    if run is None:
+        raise ConfigError(
+            "run_dir", shown(run_dir), "there is no run in it: name the directory that the checkpoint is of"
+        )
+    theirs, ours = stored_settings.upgrade(checkpoint.config), stored_settings.upgrade(run.to_json())
+    # How it was trained does not matter, and what was measured in random play is the checkpoint's own.
+    of_training = ("optimizer", "normalize_rewards", "observation_offset", "observation_scale")
+    for name in STRUCTURAL_FIELDS:
+        if name not in of_training and theirs.get(name) != ours[name]:
+            reason = f"it is of another run, with {name} {theirs.get(name)!r}, and {shown(run_dir)} has {ours[name]!r}"
+            raise ConfigError("checkpoint", shown(path), reason)
 
 
 def _check_video(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.list_envs [PATTERN]`: the environments that there are."""
+"""`a3c-fast list-envs [PATTERN]`: the environments that there are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from a3c_fast.envs.listing import list_envs
 from a3c_fast.output import Output, let_go_of_what_is_unwritten, occupy_standard_files
 from a3c_fast.values import words
 
-_PROGRAM = "python -m a3c_fast.list_envs"
+_PROGRAM = "a3c-fast list-envs"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Networks worth having beside the built-in ones, written as a user would: torch modules, and nothing of a3c_fast.
 
-    python -m a3c_fast.train --env-id Pong-v5 --network a3c_fast.networks:Impala
+    a3c-fast train --env-id Pong-v5 --network a3c_fast.networks:Impala
 
 Each takes the observation space and the action space. What its forward() is given and must return is in
 docs/networks.md.

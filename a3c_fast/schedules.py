@@ -123,19 +123,19 @@ def checked(given: Any) -> dict[str, Schedule]:
     return found
 
 
-# What a schedule takes the place of, with what each is where nothing says otherwise.
-_REPLACED: Mapping[str, Mapping[str, Any]] = {
-    "learning_rate": {"learning_rate": None, "learning_rate_decay_power": None, "learning_rate_warmup": None},
-    "entropy_coef": {"entropy_coef": None, "entropy_decay_steps": None, "entropy_final_fraction": 0.2},
-    "value_coef": {"value_coef": None},
-    "clip_coef": {"clip_coef": None},
-    "max_grad_norm": {"max_grad_norm": None},
+# What a schedule takes the place of.
+REPLACED: Mapping[str, tuple[str, ...]] = {
+    "learning_rate": ("learning_rate", "learning_rate_decay_power", "learning_rate_warmup"),
+    "entropy_coef": ("entropy_coef", "entropy_decay_steps", "entropy_final_fraction"),
+    "value_coef": ("value_coef",),
+    "clip_coef": ("clip_coef",),
+    "max_grad_norm": ("max_grad_norm",),
 }
 
 
 def without_schedule(name: str) -> dict[str, Any]:
     """Changes for `Config.replace` that leave the setting `name` to a schedule: what it replaces, as if not said."""
-    return dict(_REPLACED[name])
+    return dict.fromkeys(REPLACED[name])
 
 
 def check_schedules(config: Config, defaults: Mapping[str, Any]) -> None:
@@ -147,9 +147,9 @@ def check_schedules(config: Config, defaults: Mapping[str, Any]) -> None:
             if value < 0 or (name != "max_grad_norm" and value > 1e3):
                 most = "" if name == "max_grad_norm" else " and at most 1000"
                 raise ConfigError("schedules", f"{name}={schedule}", f"{name} must be at least 0{most}")
-        for replaced, unsaid in _REPLACED[name].items():
+        for replaced in REPLACED[name]:
             value = getattr(config, replaced)
-            if value != defaults.get(replaced, unsaid):
+            if value != defaults[replaced]:
                 raise ConfigError(replaced, value, f"{name} follows the schedule {schedule}: leave one of them out")
 
 

@@ -140,7 +140,7 @@ def playing(values: Mapping[str, Any]) -> Config:
             raise ConfigError(name, None, f"stored settings must say it{_newer(new['format'])}")
     # A network of the user's own is made of random numbers of the run's seed; what is played has seeds of its own.
     seed = {"seed": new["seed"]} if new["network"] is not None and "seed" in new else {}
-    return Config(**{name: new[name] for name in PLAYING_FIELDS}, **seed)
+    return Config.of_stored({name: new[name] for name in PLAYING_FIELDS} | seed)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ SYNONYMS: Mapping[str, str] = {
         "checkpoint": "ckpt weights file",
         "video": "record render gif mp4",
         "json": "as-json",
+        "config": "cfg config-file settings config-path",
     }.items()
     for word in words.split()
 }
@@ -85,6 +86,12 @@ def flag_like(flag: str, flags: Iterable[str]) -> str | None:
     if synonym in there:
         return synonym
     return next(iter(closest(flag, sorted(there))), None)
+
+
+def setting_like(word: str, names: Iterable[str]) -> str | None:
+    """The one of `names`, as Python has them, that an unknown one probably means: learning_rate for lr."""
+    flag = flag_like(word, [f"--{name.replace('_', '-')}" for name in names])
+    return None if flag is None else flag.removeprefix("--").replace("-", "_")
 
 
 def environments_like(env_id: str, env_ids: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.train`: trains an agent with the settings of `Config` as flags.
+"""`a3c-fast train`: trains an agent with the settings of `Config` as flags.
 
 Exit status: 0 done, also when nothing was left to do; 2 a setting or checkpoint that cannot be; 130, 143, 129 or 138
 after SIGINT, SIGTERM, SIGHUP or SIGUSR1, everything saved; 1 anything else. A second signal leaves at once.
@@ -7,7 +7,6 @@ after SIGINT, SIGTERM, SIGHUP or SIGUSR1, everything saved; 1 anything else. A s
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import secrets
@@ -16,19 +15,22 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
+from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.output import Output, let_go_of_what_is_unwritten, occupy_standard_files
 from a3c_fast.signals import Signals
 from a3c_fast.values import words
 
 if TYPE_CHECKING:
     from a3c_fast.config import Config
+    from a3c_fast.config_files import Kind
     from a3c_fast.stored_run import StoredRun
     from a3c_fast.trainer import Trainer
 
-_PROGRAM = "python -m a3c_fast.train"
+_PROGRAM = "a3c-fast train"
 _MOST_STEPS = 2**62  # that total_steps may be
 
 
@@ -58,10 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, bool]:
     """The exit status, and whether the process should be left without waiting for threads."""
     from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
-    from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 
     try:
-        config, stored = _configure(arguments, _PROGRAM)
+        config, stored, print_as = _configure(arguments, _PROGRAM)
+        if print_as is not None:
+            from a3c_fast.config_files import text_of
+
+            output.say(text_of(config, print_as).rstrip("\n"))
+            return 0, False
         if stored is not None and (reason := stored.nothing_left(config)) is not None:
             output.say(f"{reason}, and nothing is left to do")
             _tell_how_to_go_on(output, config, vars(stored.checkpoint))
@@ -95,34 +101,82 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
     return 0, False
 
 
+@dataclass(frozen=True)
+class FileFlags:
+    """Flags that are no settings."""
+
+    config: Path | None = None
+    """Take settings from this file: TOML (.toml), YAML (.yaml, .yml), or the directory of another run, of which
+    it takes what differs from the defaults. Flags go before it."""
+    print_config: Literal["toml", "yaml"] | None = None
+    """Print the settings that would be used, all of them, as a file for --config, and begin nothing."""
+
+
+class _Begin(NamedTuple):
+    config: Config
+    stored: StoredRun | None
+    print_as: Kind | None
+
+
 def configure(arguments: Sequence[str], prog: str = _PROGRAM) -> Config:
-    """The flags over the defaults of the environment they name, or over the settings of the run that goes on."""
-    return _configure(arguments, prog)[0]
+    """The flags over a file's settings, over the defaults of the environment, or over those of the run that goes on."""
+    return _configure(arguments, prog).config
 
 
-def _configure(arguments: Sequence[str], prog: str) -> tuple[Config, StoredRun | None]:
-    from a3c_fast import cli, values
-    from a3c_fast.config import DEFAULTS_DEPEND_ON, Config
+def _configure(arguments: Sequence[str], prog: str) -> _Begin:
+    from a3c_fast import cli, config_files, values
+    from a3c_fast.config import Config
+    from a3c_fast.paths import shown
 
-    given = cli.said(Config, arguments, prog=prog)
+    given = cli.said(Config, arguments, prog=prog, beside=FileFlags)
     wants_help = given.pop("help", False)
+    print_as = given.pop("print_config", None)
+    place = given.pop("config", None)
+    if print_as not in (None, "toml", "yaml"):
+        raise ConfigError("print_config", print_as, "it must be toml or yaml")
+    in_file: dict[str, Any] = {}
+    source = "" if place is None else shown(Path(place))
+    if place is not None:
+        if not place:
+            raise ConfigError("config", place, "it must be the path of a file")
+        in_file = config_files.read(Path(place).expanduser())
+    asked = in_file | given
     stored = None
-    if given.get("resume") and isinstance(run_dir := values.path(given.get("run_dir")), Path):
+    if asked.get("resume") and isinstance(run_dir := values.path(asked.get("run_dir")), Path):
         from a3c_fast.stored_run import StoredRun
 
         stored = StoredRun.read(run_dir)
-        stored.refuse_contradictions(given)
-    settings = {} if stored is None or stored.config is None else dataclasses.asdict(stored.config)
+        with config_files.named_in(source, in_file.keys() - given.keys()):
+            stored.refuse_contradictions(asked)
+    run = None if stored is None else stored.config
     if wants_help:
-        depended_on = {name: given[name] for name in DEFAULTS_DEPEND_ON if name in given}
-        cli.show_help(Config, prog=prog, default=Config(**{**settings, **depended_on}))
-    config = Config(**{**settings, **given})
-    if config.run_dir is None:
+        _show_help(given, in_file, source, run, prog)
+    config = Config.merged(given, file=in_file, source=source, stored=run)
+    if config.run_dir is None and print_as is None:
         name = (
             f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.env_id)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         )
         config = config.replace(run_dir=Path("runs") / name)
-    return config, stored
+    return _Begin(config, stored, print_as)
+
+
+def _show_help(
+    given: Mapping[str, Any], in_file: Mapping[str, Any], source: str, run: Config | None, prog: str
+) -> NoReturn:
+    from a3c_fast import cli
+    from a3c_fast.config import DEFAULTS_DEPEND_ON, Config
+    from a3c_fast.groups import GROUPS
+
+    depended_on = {name: given[name] for name in DEFAULTS_DEPEND_ON if name in given}
+    default = Config.merged(depended_on, file=in_file, source=source, stored=run)
+    what = (
+        "Trains an agent with asynchronous advantage actor-critic. Every setting has a flag, and defaults are those of "
+        f"the environment: here of {default.env_id}"
+        + (f", with the settings of {source}" if source else "")
+        + (", of the run that goes on" if run is not None else "")
+        + ". Numbers may be written 1e6 or 1_000_000."
+    )
+    cli.show_help(Config, prog=prog, default=default, beside=FileFlags(), groups=GROUPS, about=what)
 
 
 def _announce(output: Output, trainer: Trainer) -> None:
@@ -210,8 +264,8 @@ def _tell_how_to_go_on(output: Output, config: Config, line: Mapping[str, Any]) 
     output.say(f"to evaluate: {_command('evaluate', run_dir)}")
 
 
-def _command(module: str, *arguments: str) -> str:
-    return shlex.join(["python", "-m", f"a3c_fast.{module}", *arguments])
+def _command(name: str, *arguments: str) -> str:
+    return shlex.join(["a3c-fast", name, *arguments])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,36 @@ def versions() -> dict[str, str]:
     names = {"a3c_fast": "a3c-fast", "torch": "torch", "envpool": "envpool", "gymnasium": "gymnasium", "numpy": "numpy"}
     found = {name: metadata.version(distribution) for name, distribution in names.items()}
     return {**found, "python": platform.python_version()}
+
+
+def described() -> str:
+    """What `a3c-fast --version` says: versions, and the kernels that this CPU has, by the names of A3C_FAST_ISA."""
+    found = versions()
+    names = {
+        "a3c_fast": "a3c-fast",
+        "torch": "torch",
+        "envpool": "EnvPool",
+        "gymnasium": "gymnasium",
+        "python": "Python",
+    }
+    lines = {shown: found[name] for name, shown in names.items()}
+    lines["kernels"] = _kernels()
+    return "\n".join(f"{name:<11}{value}" for name, value in lines.items())
+
+
+def _kernels() -> str:
+    """Of the network of the paper, in float32 and as `precision` auto has it; or why there are none."""
+    try:
+        from a3c_fast.config import Config
+        from a3c_fast.core_config import kernels_of
+        from a3c_fast.envs import spec_of
+
+        config = Config(env_id="a3c_fast/FakeImage-v0", model="paper")
+        spec = spec_of(config)
+        found = [kernels_of(dataclasses.replace(config, precision=name), spec) for name in ("fp32", "auto")]
+    except (ImportError, RuntimeError, ValueError) as error:
+        return f"none: {error}"
+    return found[0] if found[0] == found[1] else " and ".join(found)
 
 
 def check() -> None:

@@ -68,7 +68,7 @@ class Arguments:
     output: Path = Path("census.jsonl")
     """The file of results, which is gone on with."""
     pattern: str = ""
-    """As `python -m a3c_fast.list_envs` has it."""
+    """As `a3c-fast list-envs` has it."""
     steps: int = 2000
     """Agent steps for each, half of them before it goes on; a tenth where a step costs milliseconds."""
     seconds: float = 600.0

@@ -35,7 +35,7 @@ def check_positive(args: object, *names: str) -> None:
 
 
 def parse_with_training(cls: type[T], prog: str, *, sets: Sequence[str] = ()) -> tuple[T, Config]:
-    """A program's own flags, and those of `python -m a3c_fast.train`, without a run directory.
+    """A program's own flags, and those of `a3c-fast train`, without a run directory.
 
     Raises `ConfigError` for the settings that the program `sets` itself, for a run directory, which none keeps, and
     for those that would end a run, which the programs do by rules of their own.

@@ -1,6 +1,6 @@
 """`python -m bench.scores`: what agents score that were trained for so many steps, on several seeds.
 
-Trains by the flags of `python -m a3c_fast.train`, of which every other flag is one, to the end of `--total-steps`, and
+Trains by the flags of `a3c-fast train`, of which every other flag is one, to the end of `--total-steps`, and
 plays whole episodes in a pool of its own: once with sampled actions and once with the most probable ones, as others
 evaluate continuous control. The time is that of training, without the making of environments and the evaluations.
 """
@@ -24,7 +24,7 @@ from bench.time_to_score import train_and_watch
 
 @dataclass(frozen=True)
 class Arguments:
-    """Scores of trained agents; also takes the flags of `python -m a3c_fast.train`."""
+    """Scores of trained agents; also takes the flags of `a3c-fast train`."""
 
     seeds: int = 5
     """Runs, with the seeds `seed`, `seed` + 1 ..."""

@@ -2,7 +2,7 @@
 
 Trains until the mean return of whole episodes in an evaluation pool of its own (no-op starts, raw rewards, sampled
 actions) reaches `--target`. Training stands still meanwhile, and the clock does not. The training episodes say when an
-evaluation is worth its time, and nothing else. Every other flag is one of `python -m a3c_fast.train`.
+evaluation is worth its time, and nothing else. Every other flag is one of `a3c-fast train`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Measures the time until an evaluation reaches a score; also takes the flags of `python -m a3c_fast.train`."""
+    """Measures the time until an evaluation reaches a score; also takes the flags of `a3c-fast train`."""
 
     target: float = 18.0
     """Mean return that the evaluation must reach."""

@@ -2,7 +2,7 @@
 
 Trains, stops at some steps, and shows the network images of random play. A channel or unit that is 0 on all of them is
 dead: no gradient comes through its ReLU, so on such images it can learn nothing more. Every other flag is one of
-`python -m a3c_fast.train`.
+`a3c-fast train`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STREAM = 2**35  # of seeds
 
 @dataclass(frozen=True)
 class Arguments:
-    """Measures the dead units of a network while it learns; also takes the flags of `python -m a3c_fast.train`."""
+    """Measures the dead units of a network while it learns; also takes the flags of `a3c-fast train`."""
 
     at: tuple[int, ...] = (0, 500, 2_000, 10_000, 50_000, 100_000, 200_000)
     """Agent steps at which training stops for a look."""

@@ -1,7 +1,7 @@
 """`python -m bench.workers`: what asynchrony does to learning, as Mnih et al. 2016 show it in figures 3 and 4.
 
 Trains with 1, 2, 4 ... workers of one environment each, more of them than cores allowed, and keeps the mean return of
-the last 100 training episodes against steps. Every other flag is one of `python -m a3c_fast.train`.
+the last 100 training episodes against steps. Every other flag is one of `a3c-fast train`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.time_to_score import train_and_watch
 
 @dataclass(frozen=True)
 class Arguments:
-    """Trains with more and more workers; also takes the flags of `python -m a3c_fast.train`."""
+    """Trains with more and more workers; also takes the flags of `a3c-fast train`."""
 
     workers: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Numbers of workers."""

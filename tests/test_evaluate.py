@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.evaluate`: scores, their protocol, and every damaged or foreign checkpoint in one sentence."""
+"""`a3c-fast evaluate`: scores, their protocol, and every damaged or foreign checkpoint in one sentence."""
 
 from __future__ import annotations
 
@@ -166,6 +166,23 @@ def test_a_checkpoint_can_be_named(original: Path) -> None:
     assert scores(str(original), "--episodes", "10") == found[1]
 
 
+def test_a_checkpoint_of_another_run_is_played_where_its_agent_is_the_same(original: Path, tmp_path: Path) -> None:
+    saved = checkpoints.load(older_and_newest(original)[1])
+    path = tmp_path / "elsewhere.safetensors"
+    checkpoints.save(dataclasses.replace(saved, config={**saved.config, "seed": 99, "optimizer": "rmsprop"}), path)
+    flags = ("--episodes", "2", "--checkpoint")
+    assert scores(str(original), *flags, str(path))["step"] == saved.step
+    for name, value in (("env_id", "Acrobot-v1"), ("hidden_sizes", [8]), ("lstm_size", 4)):
+        path.unlink()
+        checkpoints.save(dataclasses.replace(saved, config={**saved.config, name: value}), path)
+        refused(
+            run(EVALUATE, str(original), *flags, str(path)),
+            *("checkpoint is", str(path), f"it is of another run, with {name} {value!r}", str(original)),
+        )
+    (tmp_path / "empty").mkdir()
+    refused(run(EVALUATE, str(tmp_path / "empty"), *flags, str(path)), "run_dir is", "there is no run in it")
+
+
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
@@ -174,8 +191,8 @@ def test_a_checkpoint_can_be_named(original: Path) -> None:
     [
         (("--episodes", "0"), ("episodes", "0", "from 1 to")),
         (("--episodes", "-3"), ("episodes", "-3", "from 1 to")),
-        (("--run-dir", "elsewhere"), ("--run-dir", "comes without one", "a3c_fast.evaluate elsewhere")),
-        (("--run_dir=elsewhere",), ("--run_dir", "comes without one", "a3c_fast.evaluate elsewhere")),
+        (("--run-dir", "elsewhere"), ("--run-dir", "comes without one", "a3c-fast evaluate elsewhere")),
+        (("--run_dir=elsewhere",), ("--run_dir", "comes without one", "a3c-fast evaluate elsewhere")),
         (("--n-episodes", "3"), ("--n-episodes", "did you mean --episodes?")),
         (("--deterministic",), ("--deterministic", "did you mean --greedy?")),
         (("--sticky", "2"), ("sticky", "2", "at most 1")),

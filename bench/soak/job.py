@@ -19,7 +19,7 @@ NEVER = 10**15  # agent steps that no run comes to
 
 
 class Job(Process):
-    """`python -m a3c_fast.train --run-dir R --resume` on CartPole, the same command each time."""
+    """`a3c-fast train --run-dir R --resume` on CartPole, the same command each time."""
 
     def __init__(self, run_dir: Path) -> None:
         flags = ("--env-id", "CartPole-v1", "--run-dir", run_dir, "--resume", "--total-steps", str(NEVER))
