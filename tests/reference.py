@@ -100,15 +100,19 @@ def loss(
     keep = valid.bool()
     now = Policy(action, policy[keep])
     log_prob = now.log_prob(actions[keep])
+    kl = clip_fraction = 0.0
     if acting_policy is None:
         policy_loss = -(log_prob * advantages[keep]).mean()
     else:
         ratio = (log_prob - Policy(action, acting_policy[keep]).log_prob(actions[keep]).detach()).exp()
         clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
         policy_loss = -torch.minimum(ratio * advantages[keep], clipped * advantages[keep]).mean()
+        kl = (ratio - 1 - ratio.log()).mean().item()
+        clip_fraction = ((ratio - 1).abs() > clip_coef).double().mean().item()
     value_loss = (target[keep] - values[keep]).pow(2).mean()
     entropy = now.entropy().mean()
     terms = {"policy_loss": policy_loss.item(), "value_loss": value_loss.item(), "entropy": entropy.item()}
+    terms |= {"approx_kl": kl, "clip_fraction": clip_fraction}
     return policy_loss + value_coef * value_loss - entropy_coef * entropy, terms
 
 

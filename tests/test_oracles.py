@@ -149,6 +149,56 @@ def test_the_clipped_loss_of_the_acting_policy_has_the_gradient_of_the_loss(acti
     np.testing.assert_allclose(clipped["d_policy"], plain["d_policy"], atol=1e-7)
 
 
+@pytest.mark.parametrize("action", [discrete(6), ActionSpec((3, 2, 4)), box(3)], ids=str)
+def test_the_kl_is_an_estimate_of_the_divergence(action: ActionSpec) -> None:
+    # Over many actions of the acting policy the mean of r - 1 - log r is KL(acting || now), which torch knows.
+    size, numbers = 40_000, np.random.default_rng(5)
+    acting, moved = loss_batch(7, 1, action)["policy"], numbers.normal(scale=0.3, size=action.num_outputs)
+    now = (acting + moved).astype(np.float32)
+    policies = [reference.Policy(action, torch.from_numpy(np.repeat(p, size, 0)).double()) for p in (acting, now)]
+    torch.manual_seed(1)
+    actions = torch.stack([component.sample() for component in policies[0].components], 1).float().numpy()
+    batch = loss_batch(8, size, action) | {"policy": np.repeat(now, size, 0), "actions": actions}
+    batch["acting_policy"] = np.repeat(acting, size, 0)
+    batch["valid"][:] = 1
+    found = core.learning.actor_critic_loss(
+        action=action.core(), **batch, value_coef=0.5, entropy_coef=0.0, clip_coef=0.2
+    )["approx_kl"]
+    pairs = zip(*(policy.components for policy in policies), strict=True)
+    expected = sum(torch.distributions.kl_divergence(p, q).mean().item() for p, q in pairs)
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def rollout_of_values(seed: int, samples: int, offset: float) -> tuple[Any, Any, Any]:
+    numbers = np.random.default_rng(seed)
+    returns = (numbers.normal(size=samples) + offset).astype(np.float32)
+    values = (0.5 * returns + numbers.normal(scale=0.5, size=samples)).astype(np.float32)
+    return values, returns, (numbers.random(samples) < 0.8).astype(np.uint8)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(0, 2**32 - 1), st.sampled_from([0, 10, 1000]))
+def test_explained_variance_is_that_of_all_rollouts_together(sizes: list[int], seed: int, offset: float) -> None:
+    rollouts = [rollout_of_values(seed + i, size, offset) for i, size in enumerate(sizes)]
+    found = core.learning.explained_variance(rollouts)
+    values, returns = (np.concatenate([r[i][r[2] > 0].astype(np.float64) for r in rollouts]) for i in (0, 1))
+    if len(returns) < 2:
+        assert np.isnan(found)
+        return
+    assert found == pytest.approx(1 - np.var(returns - values) / np.var(returns), rel=1e-6, abs=1e-6)
+
+
+def test_explained_variance_of_good_and_useless_values_and_of_returns_that_are_all_the_same() -> None:
+    values, returns, valid = rollout_of_values(3, 200, 0.0)
+    assert core.learning.explained_variance([(returns, returns, valid)]) == 1.0
+    assert core.learning.explained_variance([(returns + 1000, returns, valid)]) == pytest.approx(1.0, abs=1e-6)
+    assert core.learning.explained_variance([(0 * values + 3, returns, valid)]) == pytest.approx(0.0, abs=1e-9)
+    assert core.learning.explained_variance([(-returns, returns, valid)]) == pytest.approx(-3.0)
+    third = np.full_like(returns, 1 / 3)
+    assert np.isnan(core.learning.explained_variance([(values, third, valid)]))
+    assert np.isnan(core.learning.explained_variance([(values, third, 0 * valid)]))
+    assert np.isnan(core.learning.explained_variance([]))
+
+
 @given(st.integers(1, 140), ACTIONS, st.integers(0, 2**32 - 1))
 def test_distributions(samples: int, action: ActionSpec, seed: int) -> None:
     batch = loss_batch(seed, samples, action)

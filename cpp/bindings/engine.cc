@@ -54,12 +54,13 @@ py::dict stage_seconds(const Engine& engine) {
 
 py::dict engine_stats(const Engine& engine) {
   const Stats s = engine.stats();
-  return py::dict("steps"_a = s.steps, "updates"_a = s.updates, "skipped_updates"_a = s.skipped_updates,
-                  "episodes"_a = s.episodes, "mean_return_100"_a = s.mean_return_100,
-                  "mean_length_100"_a = s.mean_length_100, "mean_return_20"_a = s.mean_return_20,
-                  "policy_loss"_a = s.policy_loss, "value_loss"_a = s.value_loss, "entropy"_a = s.entropy,
-                  "grad_norm"_a = s.grad_norm, "learning_rate"_a = s.learning_rate, "entropy_coef"_a = s.entropy_coef,
-                  "known_episodes"_a = s.known_episodes, "wall_seconds"_a = s.wall_seconds);
+  return py::dict(
+      "steps"_a = s.steps, "updates"_a = s.updates, "skipped_updates"_a = s.skipped_updates, "episodes"_a = s.episodes,
+      "mean_return_100"_a = s.mean_return_100, "mean_length_100"_a = s.mean_length_100,
+      "mean_return_20"_a = s.mean_return_20, "policy_loss"_a = s.policy_loss, "value_loss"_a = s.value_loss,
+      "entropy"_a = s.entropy, "grad_norm"_a = s.grad_norm, "explained_variance"_a = s.explained_variance,
+      "approx_kl"_a = s.approx_kl, "clip_fraction"_a = s.clip_fraction, "learning_rate"_a = s.learning_rate,
+      "entropy_coef"_a = s.entropy_coef, "known_episodes"_a = s.known_episodes, "wall_seconds"_a = s.wall_seconds);
 }
 
 // (number of the first, [(return, length, worker, step)]) of those that are kept, from a number on.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "bindings/python.h"
@@ -11,6 +12,7 @@
 #include "learn/random.h"
 #include "learn/returns.h"
 #include "learn/shared_params.h"
+#include "learn/value_fit.h"
 #include "model/network.h"
 #include "policy/distribution.h"
 
@@ -65,7 +67,8 @@ py::dict loss_of(const ActionSpec& action, const Floats& policy, const Floats& v
       {static_cast<float>(value_coef), static_cast<float>(entropy_coef), static_cast<float>(clip_coef)},
       d_policy.mutable_data(), d_values.mutable_data());
   return py::dict("policy_loss"_a = terms.policy_loss, "value_loss"_a = terms.value_loss, "entropy"_a = terms.entropy,
-                  "valid"_a = terms.valid, "d_policy"_a = d_policy, "d_values"_a = d_values);
+                  "approx_kl"_a = terms.approx_kl, "clip_fraction"_a = terms.clip_fraction, "valid"_a = terms.valid,
+                  "d_policy"_a = d_policy, "d_values"_a = d_values);
 }
 
 py::array_t<float> normalized(const Floats& advantages, const Bytes& valid) {
@@ -74,6 +77,16 @@ py::array_t<float> normalized(const Floats& advantages, const Bytes& valid) {
   std::copy_n(advantages.data(), advantages.size(), result.mutable_data());
   normalize_advantages(advantages.size(), valid.data(), result.mutable_data());
   return result;
+}
+
+double explained_variance_of(const std::vector<std::tuple<Floats, Floats, Bytes>>& rollouts) {
+  ValueFit fit;
+  for (const auto& [values, returns, valid] : rollouts) {
+    require(values.size() == returns.size() && values.size() == valid.size(),
+            "values, returns and valid must have the same size");
+    fit += value_fit(values.size(), valid.data(), values.data(), returns.data());
+  }
+  return fit.explained_variance();
 }
 
 py::tuple clip_of(const Floats& gradient, double max_norm) {
@@ -108,6 +121,7 @@ void bind_learning(py::module_& package) {
   m.def("actor_critic_loss", &loss_of, py::kw_only(), "action"_a, "policy"_a, "values"_a, "actions"_a, "advantages"_a,
         "returns"_a, "valid"_a, "value_coef"_a, "entropy_coef"_a, "acting_policy"_a = py::none(), "clip_coef"_a = 0.0);
   m.def("normalize_advantages", &normalized, "advantages"_a, "valid"_a);
+  m.def("explained_variance", &explained_variance_of, "rollouts"_a);
   m.def("clip_by_global_norm", &clip_of, "gradient"_a, "max_norm"_a);
   m.def("push_all", &push_all, py::kw_only(), "parameters"_a, "gradients"_a, "optimizer"_a, "learning_rate"_a,
         "clip_scale"_a = 1.0, "num_workers"_a = 1);

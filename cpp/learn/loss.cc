@@ -10,10 +10,12 @@ namespace {
 // Samples that go through together: what is known of each lies on the stack.
 constexpr int64_t kBlock = 64;
 
-// The weight of -grad log pi(a|s), and what the sample adds to the sum of the objective.
+// The weight of -grad log pi(a|s), and what the sample adds to the sums.
 struct Weighted {
   float weight;
   double objective;
+  double kl = 0;
+  bool is_clipped = false;
 };
 
 Weighted weigh(float log_prob, const float* acting_log_prob, float advantage, float clip_coef) {
@@ -21,7 +23,8 @@ Weighted weigh(float log_prob, const float* acting_log_prob, float advantage, fl
   const float ratio = std::exp(log_prob - *acting_log_prob);
   const float clipped = std::clamp(ratio, 1.0f - clip_coef, 1.0f + clip_coef);
   const float objective = std::min(ratio * advantage, clipped * advantage);
-  return {objective < ratio * advantage ? 0.0f : objective, objective};  // a clipped ratio has no gradient
+  const float weight = objective < ratio * advantage ? 0.0f : objective;  // a clipped ratio has no gradient
+  return {weight, objective, double{ratio} - 1.0 - (log_prob - *acting_log_prob), clipped != ratio};
 }
 
 }  // namespace
@@ -55,6 +58,8 @@ LossTerms actor_critic_loss(const Distribution& distribution, int64_t num_sample
       terms.policy_loss -= weighted.objective;
       terms.value_loss += double{error} * error;
       terms.entropy += entropies[i];
+      terms.approx_kl += weighted.kl;
+      terms.clip_fraction += weighted.is_clipped;
     }
     distribution.gradient(count, block_policy, block_actions, weights.data(), entropies.data(), config.entropy_coef,
                           scale, d_block);
@@ -65,6 +70,8 @@ LossTerms actor_critic_loss(const Distribution& distribution, int64_t num_sample
   terms.policy_loss /= divisor;
   terms.value_loss /= divisor;
   terms.entropy /= divisor;
+  terms.approx_kl /= divisor;
+  terms.clip_fraction /= divisor;
   return terms;
 }
 

@@ -18,7 +18,10 @@ struct LossTerms {
   double policy_loss = 0;  // mean of -log pi(a|s) A, or of -min(r A, clip(r) A)
   double value_loss = 0;   // mean of (R - V)^2, without c_v
   double entropy = 0;      // mean of H(pi), in nats
-  int64_t valid = 0;       // samples that counted
+  // How far pi is from the policy that chose the actions; 0 without acting_policy, which says that it is the same.
+  double approx_kl = 0;      // mean of r - 1 - log r, Schulman's estimate of KL(pi_acting || pi), in nats
+  double clip_fraction = 0;  // share of the samples whose ratio is beyond 1 - epsilon or 1 + epsilon
+  int64_t valid = 0;         // samples that counted
 };
 
 // L = mean over valid samples of  -log pi(a|s) A + c_v (R - V(s))^2 - beta H(pi(.|s)).

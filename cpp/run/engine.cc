@@ -353,6 +353,11 @@ Stats Engine::stats() const {
   stats.value_loss = sum.value_loss / divisor;
   stats.entropy = sum.entropy / divisor;
   stats.grad_norm = sum.grad_norm / divisor;
+  stats.approx_kl = sum.approx_kl / divisor;
+  stats.clip_fraction = sum.clip_fraction / divisor;
+  ValueFit fit;
+  for (const auto& worker : state_->workers) worker->fits.sum_into(fit);
+  stats.explained_variance = fit.explained_variance();
   return stats;
 }
 

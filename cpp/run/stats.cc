@@ -5,26 +5,22 @@
 
 namespace a3c {
 
-void UpdateLog::add(const LossTerms& terms, double grad_norm) {
-  const Entry entry{terms.policy_loss, terms.value_loss, terms.entropy, grad_norm};
-  const std::lock_guard lock(mutex_);
-  if (entries_.size() < kWindow) {
-    entries_.push_back(entry);
-  } else {
-    entries_[next_] = entry;
-    next_ = (next_ + 1) % kWindow;
-  }
-}
+UpdateEntry::UpdateEntry(const LossTerms& terms, double grad_norm)
+    : policy_loss(terms.policy_loss),
+      value_loss(terms.value_loss),
+      entropy(terms.entropy),
+      approx_kl(terms.approx_kl),
+      clip_fraction(terms.clip_fraction),
+      grad_norm(grad_norm) {}
 
-size_t UpdateLog::sum_into(Entry& sum) const {
-  const std::lock_guard lock(mutex_);
-  for (const Entry& entry : entries_) {
-    sum.policy_loss += entry.policy_loss;
-    sum.value_loss += entry.value_loss;
-    sum.entropy += entry.entropy;
-    sum.grad_norm += entry.grad_norm;
-  }
-  return entries_.size();
+UpdateEntry& UpdateEntry::operator+=(const UpdateEntry& other) {
+  policy_loss += other.policy_loss;
+  value_loss += other.value_loss;
+  entropy += other.entropy;
+  approx_kl += other.approx_kl;
+  clip_fraction += other.clip_fraction;
+  grad_norm += other.grad_norm;
+  return *this;
 }
 
 void StageLog::set(const StageClock& clock) {

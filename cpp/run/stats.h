@@ -1,6 +1,7 @@
 // What a run tells about itself while it runs: written by workers, merged by readers, stopping nobody.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -8,28 +9,48 @@
 #include <vector>
 
 #include "learn/loss.h"
+#include "learn/value_fit.h"
 #include "stages.h"
 
 namespace a3c {
 
-// The losses of a worker's last updates.
-class UpdateLog {
+// The last entries of a worker; an `Entry` adds up with +=.
+template <typename T>
+class Window {
  public:
-  static constexpr size_t kWindow = 100;  // updates
+  using Entry = T;
+  static constexpr size_t kWindow = 100;
 
-  struct Entry {
-    double policy_loss, value_loss, entropy, grad_norm;
-  };
-
-  void add(const LossTerms& terms, double grad_norm);
+  void add(const Entry& entry) {
+    const std::lock_guard lock(mutex_);
+    entries_[added_++ % kWindow] = entry;
+  }
   // Adds the entries of the window to `sum` and returns their number.
-  size_t sum_into(Entry& sum) const;
+  size_t sum_into(Entry& sum) const {
+    const std::lock_guard lock(mutex_);
+    const size_t count = std::min(added_, kWindow);
+    for (size_t i = 0; i < count; ++i) sum += entries_[i];
+    return count;
+  }
 
  private:
   mutable std::mutex mutex_;
-  std::vector<Entry> entries_;  // guarded by mutex_: a ring of at most kWindow
-  size_t next_ = 0;             // guarded by mutex_
+  std::array<Entry, kWindow> entries_;  // guarded by mutex_: a ring
+  size_t added_ = 0;                    // guarded by mutex_
 };
+
+// What an update says of itself.
+struct UpdateEntry {
+  double policy_loss = 0, value_loss = 0, entropy = 0, approx_kl = 0, clip_fraction = 0, grad_norm = 0;
+
+  UpdateEntry() = default;
+  UpdateEntry(const LossTerms& terms, double grad_norm);
+  UpdateEntry& operator+=(const UpdateEntry& other);
+};
+using UpdateLog = Window<UpdateEntry>;
+
+// How well the values fit the returns of each rollout.
+using FitLog = Window<ValueFit>;
 
 // Where a worker's time went, in rollouts that are finished.
 class StageLog {
@@ -97,6 +118,8 @@ struct Stats {
   int64_t known_episodes = 0;  // of the last 100: fewer at the beginning, and after a resume that knew none
   double mean_return_100 = 0, mean_length_100 = 0, mean_return_20 = 0;  // NaN where they are not known
   double policy_loss = 0, value_loss = 0, entropy = 0, grad_norm = 0;   // NaN before the first update
+  double approx_kl = 0, clip_fraction = 0;                              // so are these
+  double explained_variance = 0;                                        // NaN where the returns are all the same
   double learning_rate = 0, entropy_coef = 0;
   double wall_seconds = 0;  // during which workers ran
 };

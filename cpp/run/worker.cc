@@ -10,6 +10,7 @@
 #include "learn/loss.h"
 #include "learn/optimizer.h"
 #include "learn/returns.h"
+#include "learn/value_fit.h"
 #include "run/forks.h"
 
 namespace a3c {
@@ -166,6 +167,8 @@ void compute_returns(Worker& worker, const TrainConfig& config) {
   else
     gae(t_max, rollout.num_envs, rollout.rewards.data(), rollout.done.data(), rollout.bootstraps.data(),
         rollout.values.data(), config.gamma, config.gae_lambda, rollout.returns.data(), rollout.advantages.data());
+  // Of the values that acted: learning from the rollout again fits them to it.
+  worker.fits.add(value_fit(rollout.size(), rollout.valid.data(), rollout.values.data(), rollout.returns.data()));
   if (config.normalize_advantages)
     normalize_advantages(rollout.size(), rollout.valid.data(), rollout.advantages.data());
   lap(worker.clock, kReturns);
@@ -257,7 +260,7 @@ void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) 
   };
   worker.network->read_gradients(static_cast<double>(worker.index) / shared.num_workers,
                                  std::cref(push_piece));  // a std::function of more than two words would allocate
-  worker.updates.add(terms, norm);
+  worker.updates.add({terms, norm});
 }
 
 }  // namespace

@@ -84,6 +84,7 @@ struct Worker {
   } update;
 
   UpdateLog updates;                      // its own mutex
+  FitLog fits;                            // its own mutex
   StageLog stages;                        // its own mutex
   std::atomic<int64_t> heartbeat{0};      // atomic; moves with every environment step and every update
   std::atomic<const char*> activity{""};  // atomic; what a worker that is silent was doing

@@ -116,20 +116,28 @@ TEST(an_update_log_keeps_the_last_100) {
   UpdateLog::Entry sum{};
   CHECK_EQUAL(log.sum_into(sum), size_t{0});
   for (int i = 1; i <= 250; ++i)
-    log.add({.policy_loss = 1.0 * i, .value_loss = 2.0 * i, .entropy = 3.0 * i, .valid = 1}, 4.0 * i);
+    log.add({{.policy_loss = 1.0 * i,
+              .value_loss = 2.0 * i,
+              .entropy = 3.0 * i,
+              .approx_kl = 5.0 * i,
+              .clip_fraction = 6.0 * i,
+              .valid = 1},
+             4.0 * i});
   CHECK_EQUAL(log.sum_into(sum), size_t{100});
   const double expected = (151 + 250) * 50;
   CHECK_CLOSE(sum.policy_loss, expected, 1e-9);
   CHECK_CLOSE(sum.value_loss, 2 * expected, 1e-9);
   CHECK_CLOSE(sum.entropy, 3 * expected, 1e-9);
   CHECK_CLOSE(sum.grad_norm, 4 * expected, 1e-9);
+  CHECK_CLOSE(sum.approx_kl, 5 * expected, 1e-9);
+  CHECK_CLOSE(sum.clip_fraction, 6 * expected, 1e-9);
 }
 
 TEST(sums_of_several_logs_add_up) {
   UpdateLog one, two;
-  one.add({.policy_loss = 1, .valid = 1}, 10);
-  two.add({.policy_loss = 2, .valid = 1}, 20);
-  two.add({.policy_loss = 3, .valid = 1}, 30);
+  one.add({{.policy_loss = 1, .valid = 1}, 10});
+  two.add({{.policy_loss = 2, .valid = 1}, 20});
+  two.add({{.policy_loss = 3, .valid = 1}, 30});
   UpdateLog::Entry sum{};
   CHECK_EQUAL(one.sum_into(sum) + two.sum_into(sum), size_t{3});
   CHECK_CLOSE(sum.policy_loss, 6, 1e-12);
@@ -145,7 +153,7 @@ TEST(workers_write_while_others_read) {
     threads.emplace_back([&] {
       for (int j = 0; j < kEach; ++j) {
         episodes.add(2, 7);
-        updates.add({.policy_loss = 3, .valid = 1}, 4);
+        updates.add({{.policy_loss = 3, .valid = 1}, 4});
       }
     });
   bool whole = true;
