@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
     from a3c_fast.schedules import Schedule, constant, linear, points
+    from a3c_fast.trackers import RunInfo, Tracker
     from a3c_fast.trainer import Trainer
 
 __all__ = [
@@ -33,8 +34,10 @@ __all__ = [
     "Events",
     "InProcess",
     "Metrics",
+    "RunInfo",
     "Saved",
     "Schedule",
+    "Tracker",
     "Trainer",
     "WorkerError",
     "constant",
@@ -56,8 +59,10 @@ _HOMES = {
     "Events": "events",
     "InProcess": "envs.processes",
     "Metrics": "events",
+    "RunInfo": "trackers",
     "Saved": "events",
     "Schedule": "schedules",
+    "Tracker": "trackers",
     "Trainer": "trainer",
     "WorkerError": "errors",
     "constant": "schedules",

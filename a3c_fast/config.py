@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from tyro.conf import Suppress
 
-from a3c_fast import config_files, stored_settings, values
+from a3c_fast import config_files, stored_settings, trackers, values
 from a3c_fast.defaults import NO_EMULATOR, PRESETS, PresetName, defaults_of
 from a3c_fast.effects import why_without_effect
 from a3c_fast.envs.families import Family, Problem, envs_at_once, family_of, problem_of, spec_of
@@ -197,6 +197,8 @@ class Config:
     """Time between two checkpoints while the run goes on; one is always written at its end."""
     keep_checkpoints: int = 3
     """Checkpoints that are kept; older ones are deleted."""
+    track: tuple[str, ...] = ()
+    """Trackers that follow the run besides TensorBoard: `wandb`, `mlflow`, `trackio`, or `module:Class` of your own."""
     watchdog_seconds: float = 120.0
     """A worker that makes no progress for so long fails the run."""
     _origin: InitVar[Suppress[_Origin | None]] = None
@@ -333,6 +335,7 @@ class Config:
         fields["run_dir"] = None if self.run_dir is None else str(self.run_dir)
         fields["hidden_sizes"] = list(self.hidden_sizes)
         fields["schedules"] = list(self.schedules)
+        fields["track"] = list(self.track)
         return {"format": stored_settings.FORMAT, **fields}
 
     @classmethod
@@ -354,6 +357,8 @@ class Config:
 
 def plain_value(name: str, value: Any) -> Any:
     """A setting as a `Config` keeps it, not yet checked."""
+    if name == "schedules":
+        return plain_schedules(value)
     return _PLAIN.get(Config.__annotations__[name], values.text)(value)
 
 
@@ -417,7 +422,7 @@ _PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "float | Literal['auto']": lambda value: values.text(values.real(value)),
     "bool": values.truth,
     "tuple[int, ...]": values.sizes,
-    "tuple[str, ...]": plain_schedules,
+    "tuple[str, ...]": values.names,
     "Path | None": values.path,
 }
 
@@ -541,4 +546,5 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
     number("log_every_seconds", 0, 1e6, above=True)
     number("checkpoint_every_seconds", 0, 1e9, above=True)
     integer("keep_checkpoints", 2, 1_000_000)
+    trackers.check_names(config.track)
     number("watchdog_seconds", 0, 1e6, above=True)

@@ -1,4 +1,4 @@
-"""What a run writes down about itself: metrics.jsonl, TensorBoard events and curve.png."""
+"""What a run writes down about itself: metrics.jsonl and curve.png."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import errno
 import io
 import json
 import math
-import os
-import socket
 import sys
 import threading
-import time
 import warnings
 from collections import deque
 from collections.abc import Mapping
@@ -25,7 +22,6 @@ from a3c_fast.paths import shown
 
 METRICS_FILE = "metrics.jsonl"
 CURVE_FILE = "curve.png"
-BOARD_PREFIX = "events.out.tfevents."
 _MOST_BYTES = 2**30
 _MOST = sys.float_info.max  # that a whole number may be, which could else be larger than any float
 _MOST_SHOWN = 1e100  # matplotlib computes with squares of what it shows
@@ -65,7 +61,7 @@ def holds_metrics(run_dir: Path) -> bool:
 
 
 class MetricsWriter:
-    """Appends to metrics.jsonl and to the TensorBoard events of a run directory.
+    """Appends to metrics.jsonl of a run directory.
 
     `first_step` is where the run goes on: lines beyond it, written after the checkpoint that it goes on from, are cut.
     Nothing else is lost: a file with more than lines of metrics in it, and that of a run that begins again, is kept
@@ -86,11 +82,6 @@ class MetricsWriter:
             warnings.warn(f"{shown(path)} is damaged: it is kept as {aside.name}", stacklevel=2)
         kept = [line for line in lines if line["step"] <= first_step]
         self._file = files.AppendedFile(path, b"".join(map(_text, kept)), replace=True)
-        try:
-            self._board = _Board(run_dir, purge_step=first_step + 1 if first_step else 0)
-        except BaseException:
-            self._file.close()
-            raise
         self.last_step = kept[-1]["step"] if kept else -1
 
     def write(self, line: Mapping[str, Any]) -> None:
@@ -102,50 +93,12 @@ class MetricsWriter:
         line = {name: value if value is None or math.isfinite(value) else None for name, value in line.items()}
         self._file.append(_text(line))
         self.last_step = int(line["step"])
-        self._board.write({f"train/{name}": value for name, value in line.items() if name != "step"}, self.last_step)
 
     def close(self, *, draws: bool = True) -> None:
         """Lets go of the files and `draws` curve.png. Raises `OSError` with the path when that cannot be written."""
-        try:
-            self._file.close()
-        finally:
-            self._board.close()
+        self._file.close()
         if draws:
             draw_curve(self._run_dir)
-
-
-class _Board:
-    """A file of TensorBoard events, written at once: its own writer has a thread, whose errors nobody sees."""
-
-    def __init__(self, run_dir: Path, purge_step: int) -> None:
-        """What earlier files of the directory hold from `purge_step` on is no longer shown."""
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-
-        first = self._record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        session = SessionLog(status=SessionLog.START)
-        begin = self._record(Event(wall_time=time.time(), step=purge_step, session_log=session))
-        name = f"{BOARD_PREFIX}{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.0"
-        self._file = files.AppendedFile(files.unused(run_dir / name), first + begin)
-
-    def write(self, values: Mapping[str, float | None], step: int) -> None:
-        """The values that are there, by tag."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if value is not None]
-        self._file.append(self._record(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars))))
-
-    def close(self) -> None:
-        self._file.close()
-
-    @staticmethod
-    def _record(event: Any) -> bytes:
-        """An event as TensorBoard's files hold it: with its length and checksums."""
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        content = io.BytesIO()
-        RecordWriter(content).write(event.SerializeToString())
-        return content.getvalue()
 
 
 def draw_curve(run_dir: Path) -> None:

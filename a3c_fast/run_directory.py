@@ -18,11 +18,13 @@ import msgspec
 
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast import files, stored_settings
+from a3c_fast.board import BOARD_PREFIX
 from a3c_fast.config import STRUCTURAL_FIELDS, Config
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluation_log import BEST_FILE, EVALUATIONS_FILE, Line, text_of
-from a3c_fast.metrics import BOARD_PREFIX, CURVE_FILE, METRICS_FILE, holds_metrics
+from a3c_fast.metrics import CURVE_FILE, METRICS_FILE, holds_metrics
 from a3c_fast.paths import shown
+from a3c_fast.tracking import TRACKING_FILE
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -154,7 +156,7 @@ class RunDirectory:
             raise self._refused(f"it cannot be read: {error.strerror}") from error
         for name in sorted(names):
             ours = (CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE, EVALUATIONS_FILE, BEST_FILE)
-            if name not in ours and not name.startswith(BOARD_PREFIX):
+            if name not in (*ours, TRACKING_FILE) and not name.startswith(BOARD_PREFIX):
                 continue
             try:
                 mode = (self.path / name).lstat().st_mode

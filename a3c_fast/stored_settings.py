@@ -47,6 +47,7 @@ MEANT_BEFORE: Mapping[str, Any] = {
     "evaluate_greedy": False,
     "stop_at_evaluation": None,
     "evaluate_patience": 0,
+    "track": [],
 }
 
 # What defines the network and the game: all that is needed to play.

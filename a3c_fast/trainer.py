@@ -42,6 +42,8 @@ from a3c_fast.schedules import LIVE_FIELDS, Schedule, without_schedule
 from a3c_fast.schedules import checked as checked_schedules
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
+from a3c_fast.trackers import Tracker
+from a3c_fast.tracking import Tracking, make_trackers
 from a3c_fast.user_network import UserNetwork
 from a3c_fast.values import real_number, whole_number
 
@@ -70,6 +72,7 @@ class Trainer:
     _engine: _core.Engine | None = None
     _metrics: MetricsWriter | None = None
     _run_directory: RunDirectory | None = None
+    _tracking: Tracking | None = None
     _network: UserNetwork | None = None
     _evaluations: Evaluations | None = None
 
@@ -81,6 +84,7 @@ class Trainer:
         network: Any = None,
         clients: Sequence[_core.EnvClient] | None = None,
         checkpoint: checkpoints.Checkpoint | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
@@ -91,7 +95,7 @@ class Trainer:
         latter two are given the observation space and the action space where they take two arguments, see
         docs/networks.md. The workers train a copy of it.
         `clients` replaces the environments of `config.env_id`, one for each worker. `checkpoint` is what the run begins
-        with, see `from_checkpoint`.
+        with, see `from_checkpoint`. `trackers` follow the run besides those of `config.track`, see docs/tracking.md.
         """
         self._owner_pid = os.getpid()
         # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
@@ -114,7 +118,7 @@ class Trainer:
                 config = config.replace(env_id=envs.register(env))
             if network is not None:
                 config = _with_network(config, network)
-            self._open(config, clients, checkpoint)
+            self._open(config, clients, checkpoint, trackers)
         except BaseException:
             self._release()
             raise
@@ -128,6 +132,7 @@ class Trainer:
         *,
         env: Callable[[], Any] | envs.InProcess | None = None,
         network: Any = None,
+        trackers: Sequence[Tracker] = (),
         **settings: Any,
     ) -> Trainer:
         """A trainer that goes on with a run in its directory, or from a checkpoint (*.safetensors) as a run of its own.
@@ -137,7 +142,7 @@ class Trainer:
         It has the settings of the run, but for those that are given. A run that goes on from a checkpoint has no
         directory unless `run_dir` says one, which must be empty; it begins with the checkpoint's parameters, statistics
         of the optimizer and counts. `env` and `network` are given as they were to `Trainer`, where they cannot be
-        imported by their names. Raises `ConfigError` and `CheckpointError` as `Trainer`.
+        imported by their names, and `trackers` as to `Trainer`. Raises `ConfigError` and `CheckpointError` as that.
         """
         place = Path(path).expanduser()
         if env is not None:  # before the settings are read, which may name them
@@ -150,19 +155,22 @@ class Trainer:
             stored = StoredRun.read(place)
             if stored.config is None:
                 raise CheckpointError(f"there is no run in {shown(place)}")
-            return cls(stored.config.replace(**settings, run_dir=place, resume=True), env=env, network=network)
+            config = stored.config.replace(**settings, run_dir=place, resume=True)
+            return cls(config, env=env, network=network, trackers=trackers)
         if not place.exists() and place.suffix != ".safetensors":
             raise CheckpointError(f"{shown(place)} is no run directory and no checkpoint: there is no such file")
         saved = checkpoints.load(place)
         config = Config.from_json(saved.config).replace(run_dir=None, resume=False).replace(**settings)
-        return cls(config, env=env, network=network, checkpoint=saved)
+        return cls(config, env=env, network=network, checkpoint=saved, trackers=trackers)
 
     def _open(
         self,
         config: Config,
         clients: Sequence[_core.EnvClient] | None,
-        checkpoint: checkpoints.Checkpoint | None = None,
+        checkpoint: checkpoints.Checkpoint | None,
+        trackers: Sequence[Tracker],
     ) -> None:
+        following = make_trackers(config, trackers)
         num_workers = len(clients) if clients is not None else config.num_workers or cores()
         self.config = dataclasses.replace(config, num_workers=num_workers)
         self._spec = envs.spec_of(config)
@@ -191,6 +199,9 @@ class Trainer:
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
         if self.config.evaluate_every:
             self._evaluations = Evaluations(self.config, self._run_directory, first_step)
+        if self._run_directory is not None or following:
+            begin = (first_step, self.kind == "resumed")
+            self._tracking = Tracking(self._engine, self.config, self.isa, begin, following, _tell)
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -292,6 +303,8 @@ class Trainer:
                 self._wait_for_the_end(engine, engine.request_stop())
                 raise
             self._supervisor = supervisor
+            if self._tracking is not None:
+                self._tracking.begin()
             _supervisors.add(supervisor)
 
     @counted
@@ -427,10 +440,12 @@ class Trainer:
                 failure = error
             self._last_stats = self._stats(engine)
             self._publish(Ended(self._reason_of(engine), self._last_stats["step"]))
-            supervisor = self._supervisor
+            supervisor, tracking = self._supervisor, self._tracking
             self._release()
         if supervisor is not None and not supervisor.is_this_thread():
             supervisor.wait(_FINISH_SECONDS)  # until it lets go of the engine
+        if tracking is not None:
+            tracking.wait()
         if failure is not None:
             raise failure
 
@@ -470,9 +485,11 @@ class Trainer:
 
         step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
-        training episodes, mean_return_20 over the last 20; the losses, entropy (nats) and grad_norm (before clipping)
-        over each worker's last 100 updates; learning_rate and entropy_coef as they are by now; evaluation_return is
-        the mean return of the newest evaluation. None where there is nothing yet.
+        training episodes, mean_return_20 over the last 20; the losses, entropy (nats), grad_norm (before clipping),
+        approx_kl (nats) and clip_fraction over each worker's last 100 updates; explained_variance over the samples of
+        each worker's last 100 rollouts, with the values that acted; learning_rate and entropy_coef as they are by now;
+        evaluation_return is the mean return of the newest evaluation. docs/tracking.md says more of each. None where
+        there is nothing yet.
         """
         return self._stats(self._require())
 
@@ -618,6 +635,9 @@ class Trainer:
         """With `_writing` held."""
         for reader in list(self._readers):
             reader.add(event)
+        if self._tracking is not None:
+            with self._told_once("TensorBoard"):
+                self._tracking.hear(event)
 
     def _request_stop(self, engine: _core.Engine, reason: Reason) -> int:
         """Of a run that is under way, for a reason unless it has one; returns its number."""
@@ -644,6 +664,10 @@ class Trainer:
                 last_first.enter_context(self._told_once("the curve"))
                 last_first.callback(self._metrics.close, draws=self._directory_is_own())
                 self._metrics = None
+            if self._tracking is not None:
+                last_first.enter_context(self._told_once("TensorBoard"))
+                last_first.callback(self._tracking.end)
+                self._tracking = None
             if engine is not None:
                 last_first.callback(engine.close)
 
@@ -780,6 +804,9 @@ class Trainer:
             if now >= self._next_log:
                 self._next_log = now + self.config.log_every_seconds
                 self._write_metrics()
+            if self._tracking is not None:
+                with self._told_once("TensorBoard"):
+                    self._tracking.look()
             if self._run_directory is not None and now >= self._next_checkpoint:
                 self._next_checkpoint = now + self.config.checkpoint_every_seconds
                 with self._told_once("a checkpoint"):

@@ -75,6 +75,15 @@ def sizes(value: Any) -> Any:
     return tuple(whole(size) for size in value)
 
 
+def names(value: Any) -> Any:
+    """A tuple for a sequence, of str where its values are strings, and for a string alone; else `value`."""
+    if isinstance(value, str):
+        return (text(value),)
+    if isinstance(value, (bytes, bytearray)) or not isinstance(value, Sequence):
+        return value
+    return tuple(text(name) for name in value)
+
+
 def path(value: Any) -> Any:
     """An absolute Path for a path, with ~ expanded and links as they are; else `value`.
 

@@ -28,6 +28,7 @@ from helpers import (
 )
 
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast import tags
 from a3c_fast.config import Config
 
 # Flags, and what the sentence on standard error must name: the field or flag, the value, what is allowed.
@@ -163,9 +164,10 @@ def check_run_dir(run_dir: Path, result: Result) -> list[dict[str, Any]]:
 
     board = EventAccumulator(str(run_dir))
     board.Reload()
-    assert set(board.Tags()["scalars"]) == {f"train/{name}" for name in set(last) - {"step"}}
-    assert board.Scalars("train/entropy")[-1].step == last["step"]
-    assert board.Scalars("train/entropy")[-1].value == pytest.approx(last["entropy"], rel=1e-6)
+    found = {tag for tag in board.Tags()["scalars"] if not tag.startswith("stages/")}
+    assert found == {*tags.of_metrics(dict.fromkeys(last, 0.0)), "rollout/ep_rew", "rollout/ep_len"}
+    assert board.Scalars("train/entropy_loss")[-1].step == last["step"]
+    assert board.Scalars("train/entropy_loss")[-1].value == pytest.approx(-last["entropy"], rel=1e-6)
 
     assert (run_dir / "curve.png").read_bytes().startswith(b"\x89PNG")
     newest = checkpoints.load_newest(run_dir / "checkpoints")

@@ -1,10 +1,9 @@
-"""metrics.jsonl, TensorBoard events and curve.png, apart from a run."""
+"""metrics.jsonl and curve.png, apart from a run."""
 
 from __future__ import annotations
 
 import errno
 import json
-import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,17 +22,7 @@ def line(step: int, **values: Any) -> dict[str, Any]:
     return {"step": step, "wall_seconds": step / 100, "mean_return_100": None, **values}
 
 
-def scalars(run_dir: Path, name: str) -> list[tuple[int, float]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(run_dir))
-    events.Reload()
-    if f"train/{name}" not in events.Tags()["scalars"]:
-        return []
-    return [(event.step, event.value) for event in events.Scalars(f"train/{name}")]
-
-
-def test_a_line_goes_to_the_file_at_once_and_to_tensorboard(tmp_path: Path) -> None:
+def test_a_line_goes_to_the_file_at_once(tmp_path: Path) -> None:
     writer = metrics.MetricsWriter(tmp_path, 0)
     assert writer.last_step == -1
     writer.write(line(10, entropy=0.5))
@@ -42,9 +31,6 @@ def test_a_line_goes_to_the_file_at_once_and_to_tensorboard(tmp_path: Path) -> N
     assert read_lines(tmp_path) == [line(10, entropy=0.5), line(20, entropy=0.25, mean_return_100=3.0)]
     assert metrics.read(tmp_path) == read_lines(tmp_path)
     writer.close()
-    assert scalars(tmp_path, "entropy") == [(10, 0.5), (20, 0.25)]
-    assert scalars(tmp_path, "mean_return_100") == [(20, 3.0)]  # None is nothing, not 0
-    assert scalars(tmp_path, "step") == []
 
 
 def test_lines_beyond_the_checkpoint_are_cut(tmp_path: Path) -> None:
@@ -58,7 +44,6 @@ def test_lines_beyond_the_checkpoint_are_cut(tmp_path: Path) -> None:
     second.write(line(25, entropy=7))
     second.close()
     assert [row["step"] for row in read_lines(tmp_path)] == [10, 20, 25]
-    assert scalars(tmp_path, "entropy") == [(10, 10.0), (20, 20.0), (25, 7.0)]
 
 
 @given(cut=st.integers(0, 200))
@@ -121,7 +106,6 @@ def test_a_run_that_begins_again_keeps_the_lines_of_the_one_before(tmp_path: Pat
     assert [row["step"] for row in read_lines(tmp_path)] == [12]
     kept = [json.loads((tmp_path / f"earlier_metrics{end}.jsonl").read_text(encoding="utf-8")) for end in ("", "_2")]
     assert [row["step"] for row in kept] == [10, 11]
-    assert scalars(tmp_path, "entropy") == [(12, 2.0)]
 
 
 def test_numbers_that_are_not_finite_are_none(tmp_path: Path) -> None:
@@ -129,32 +113,25 @@ def test_numbers_that_are_not_finite_are_none(tmp_path: Path) -> None:
     writer.write(line(10, value_loss=float("inf"), entropy=float("nan"), grad_norm=1e300))
     writer.close()
     assert metrics.read(tmp_path) == [line(10, value_loss=None, entropy=None, grad_norm=1e300)]
-    assert scalars(tmp_path, "value_loss") == []
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "events.out"])
 def test_a_full_disk_is_told_with_the_file_and_the_next_line_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = metrics.MetricsWriter(tmp_path, 0)
     writer.write(line(10, entropy=0.5))
-    append = files.AppendedFile.append
 
     def full(file: files.AppendedFile, piece: bytes) -> None:
-        if file.path.name.startswith(name):
-            raise OSError(errno.ENOSPC, "No space left on device", str(file.path))
-        append(file, piece)
+        raise OSError(errno.ENOSPC, "No space left on device", str(file.path))
 
     with monkeypatch.context() as patch:
         patch.setattr(files.AppendedFile, "append", full)
         with pytest.raises(OSError, match="No space left on device") as caught:
             writer.write(line(20, entropy=0.25))
-    assert Path(caught.value.filename).name.startswith(name)
+    assert Path(caught.value.filename).name == "metrics.jsonl"
     writer.write(line(30, entropy=0.125))
     writer.close()
-    written = [10, 30] if name == "metrics.jsonl" else [10, 20, 30]
-    assert [row["step"] for row in read_lines(tmp_path)] == written
-    assert scalars(tmp_path, "entropy") == [(10, 0.5), (30, 0.125)]
+    assert [row["step"] for row in read_lines(tmp_path)] == [10, 30]
 
 
 def test_a_curve_that_cannot_be_drawn_is_told_when_all_else_is_closed(tmp_path: Path) -> None:
@@ -167,20 +144,6 @@ def test_a_curve_that_cannot_be_drawn_is_told_when_all_else_is_closed(tmp_path: 
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
     with pytest.raises(OSError, match="it is closed"):
         writer.write(line(20))
-
-
-def test_tensorboard_is_written_by_this_thread_at_once(tmp_path: Path) -> None:
-    before = threading.active_count()
-    writer = metrics.MetricsWriter(tmp_path, 0)
-    writer.write(line(10, entropy=0.5))
-    assert threading.active_count() == before
-    assert scalars(tmp_path, "entropy") == [(10, 0.5)]
-    writer.close()
-    (path,) = tmp_path.glob("events.out.tfevents.*")
-    other = metrics.MetricsWriter(tmp_path, 10)  # in the same second, of the same process
-    other.close()
-    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 2
-    assert path.is_file()
 
 
 def test_no_file_is_no_lines(tmp_path: Path) -> None:
