@@ -610,10 +610,11 @@ class Trainer:
     def _save_what_is_not_saved(self) -> None:
         """With `_writing` held and, unless another thread has begun a run again, no worker running."""
         engine = self._require()
-        if self._run_directory is None or engine.phase == "ready":
+        if engine.phase == "ready":
             return
         core = engine.stats()
-        if self._saved != (core["steps"], core["updates"], engine.phase != "failed", len(self._changes)):
+        is_saved = self._saved == (core["steps"], core["updates"], engine.phase != "failed", len(self._changes))
+        if self._run_directory is not None and not is_saved:
             self._save(None)
         self._write_metrics()
 
