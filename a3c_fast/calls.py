@@ -106,6 +106,12 @@ def end_with_the_process() -> None:
         Finalize(None, _end, exitpriority=0)
 
 
+def end_before_what_is_registered() -> None:
+    """Has it happen before what others have registered with atexit until now, which it may need."""
+    atexit.unregister(_end)
+    atexit.register(_end)
+
+
 @atexit.register
 def _end() -> None:
     calls.refuse()

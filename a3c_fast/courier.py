@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 
+from a3c_fast.calls import end_before_what_is_registered
 from a3c_fast.events import Reason
 from a3c_fast.trackers import RunInfo, Tracker
 
@@ -61,6 +62,7 @@ class Courier:
     def _follow(self, run: RunInfo) -> None:
         try:
             if self._did("start", lambda: self._tracker.start(run), "the run goes on without it"):
+                end_before_what_is_registered()  # the tracker may have: it would finish before the run has ended
                 self._bring()
         finally:
             self._is_done = True

@@ -250,9 +250,12 @@ def test_a_forked_copy_tells_no_tracker_anything(tmp_path: Path) -> None:
 
 
 PROGRAM = """
+import atexit
 from a3c_fast import Config, Tracker, Trainer
 
 class Said(Tracker):
+    def start(self, run):
+        atexit.register(print, "what it needs is gone")
     def log(self, values, step):
         pass
     def finish(self, reason):
@@ -267,7 +270,7 @@ while trainer.stats()["step"] == 0:
 
 def test_a_program_that_ends_finishes_its_trackers() -> None:
     done = python(PROGRAM)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "finished: stopped\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "finished: stopped\nwhat it needs is gone\n", "")
 
 
 MODULE = """
