@@ -14,7 +14,7 @@ import msgspec
 from a3c_fast import files, tags, trackers
 from a3c_fast.board import Board
 from a3c_fast.courier import Courier
-from a3c_fast.events import Ended, Event, Metrics, Reason
+from a3c_fast.events import Ended, Evaluated, Event, Metrics, Reason
 from a3c_fast.trackers import RunInfo, Tracker
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ _FINISH_SECONDS = 60.0  # for all trackers together, when a trainer is closed
 # What neither says what is learned nor how.
 _NO_HYPER_PARAMETERS = {
     *("format", "run_dir", "resume", "track", "max_minutes", "stop_at_return", "log_every_seconds"),
-    *("checkpoint_every_seconds", "keep_checkpoints", "watchdog_seconds"),
+    *("checkpoint_every_seconds", "keep_checkpoints", "watchdog_seconds", "stop_at_evaluation"),
+    *("evaluate_every", "evaluate_episodes", "evaluate_greedy", "evaluate_patience"),
 }
 
 
@@ -109,8 +110,8 @@ class Tracking:
             self._send({**tags.of_metrics(event.line), **tags.of_stages(self._stages_since())}, event.line["step"])
         elif isinstance(event, Ended):
             self._reason = event.reason
-        elif isinstance(score := getattr(event, "score", None), Mapping):
-            self._send(tags.of_evaluation(score), event.step)
+        elif isinstance(event, Evaluated):
+            self._send(tags.of_evaluation(event.score), event.step)
 
     def end(self) -> None:
         """The trackers finish. Raises `OSError` with the path where TensorBoard's file cannot be written."""

@@ -151,5 +151,5 @@ def test_a_run_has_the_names_that_people_look_for(tmp_path: Path) -> None:
 
 
 def test_the_numbers_of_an_evaluation_have_their_names() -> None:
-    score = {"mean_return": 3, "std_return": 1.5, "episodes": 30, "best": True, "protocol": "x", "worst": float("nan")}
-    assert tags.of_evaluation(score) == {"eval/mean_reward": 3.0, "eval/std_reward": 1.5, "eval/episodes": 30.0}
+    score = {"mean_return": 3, "std_return": 1.5, "best": True, "human_normalized": None, "max_return": float("nan")}
+    assert tags.of_evaluation(score) == {"eval/mean_reward": 3.0, "eval/std_reward": 1.5}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,14 +89,15 @@ def test_single_episodes_are_told_at_a_bounded_rate() -> None:
     assert len(recorder.logged("rollout/ep_rew")) == len(told)
 
 
-def test_the_score_of_an_evaluation_is_told() -> None:
+def test_the_score_of_an_evaluation_is_told(tmp_path: Path) -> None:
     recorder = Recorder()
-    with Trainer(config_of(), trackers=[recorder]) as trainer:
+    config = config_of(env_id="CartPole-v1", evaluate_every=10_000, evaluate_episodes=2, run_dir=tmp_path)
+    with Trainer(config, trackers=[recorder]) as trainer:
         trainer.run()
-        assert trainer._tracking is not None
-        with trainer._writing:
-            trainer._tracking.hear(SimpleNamespace(step=7, score={"mean_return": 5.0}))  # type: ignore[arg-type]
-    assert recorder.logged("eval/mean_reward") == [(7, 5.0)]
+    found = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
+    told = recorder.logged("eval/mean_reward")
+    assert told == [(line["step"], line["mean_return"]) for line in found]
+    assert told
 
 
 @pytest.mark.parametrize("where", ["start", "log", "finish"])
