@@ -36,7 +36,7 @@ class Board(Tracker):
         purge_step = run.first_step + 1 if run.first_step else 0
         session = Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
         name = f"{BOARD_PREFIX}{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.0"
-        begin = b"".join(map(_record, (first, session, *_settings(run.settings))))
+        begin = b"".join(map(_record, (first, session, *_settings(run))))
         self._file = files.AppendedFile(files.unused(run.run_dir / name), begin)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -52,13 +52,20 @@ class Board(Tracker):
         self._file.close()
 
 
-def _settings(settings: Mapping[str, Any]) -> list[Any]:
+def _settings(run: RunInfo) -> list[Any]:
     """The events that the HPARAMS tab reads: which settings and scores there are, and the settings of this run."""
     from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
     from torch.utils.tensorboard.summary import hparams
 
-    shown = {name: str(value) if value is None else value for name, value in settings.items()}
+    shown = {name: str(value) if value is None else value for name, value in run.settings.items()}
     experiment, start, _ = hparams(shown, dict.fromkeys(SCORES))  # type: ignore[no-untyped-call]
+    # The tab shows five settings, first those that are said to differ between runs.
+    plugin = experiment.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(plugin.content)
+    for info in data.experiment.hparam_infos:
+        info.differs = info.name in run.said
+    plugin.content = data.SerializeToString()
     return [Event(wall_time=time.time(), summary=summary) for summary in (experiment, start)]
 
 

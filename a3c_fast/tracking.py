@@ -147,7 +147,9 @@ def _run_info(config: Config, kernels: str, first_step: int, run_id: str) -> Run
         if isinstance(value, list):
             settings[name] = ", ".join(map(str, value))
     name = f"{config.env_id}-seed-{config.seed}" if config.run_dir is None else config.run_dir.name
-    return RunInfo(run_id, name, {**settings, "kernels": kernels}, first_step, config.run_dir)
+    # How many workers there are is always said by now, and rarely chosen.
+    said = (config.said & settings.keys() | {"env_id", "seed"}) - {"num_workers"}
+    return RunInfo(run_id, name, {**settings, "kernels": kernels}, said, first_step, config.run_dir)
 
 
 def _id_of_run(run_dir: Path | None, *, goes_on: bool) -> str:

@@ -20,7 +20,7 @@ SETTINGS = {"env_id": "CartPole-v1", "learning_rate": 0.001, "reward_clip": Fals
 
 def board_of(run_dir: Path, first_step: int = 0) -> Board:
     board = Board()
-    board.start(RunInfo("", "run", SETTINGS, first_step, run_dir))
+    board.start(RunInfo("", "run", SETTINGS, frozenset(), first_step, run_dir))
     return board
 
 
@@ -103,7 +103,7 @@ def test_the_settings_and_scores_of_two_runs_are_a_table(tmp_path: Path) -> None
         (tmp_path / f"seed_{seed}").mkdir()
         board = Board()
         settings = {**SETTINGS, "seed": seed}
-        board.start(RunInfo("", "run", settings, 0, tmp_path / f"seed_{seed}"))
+        board.start(RunInfo("", "run", settings, frozenset({"seed"}), 0, tmp_path / f"seed_{seed}"))
         board.log({"rollout/ep_rew_mean": 100.0 * seed, "time/fps": 5000.0}, 10)
         board.finish(reason)  # type: ignore[arg-type]
     rows = {row.sessions[0].name: row for row in session_groups(tmp_path)}

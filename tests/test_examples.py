@@ -12,7 +12,7 @@ from helpers import run
 ROOT = Path(__file__).parents[1]
 PROGRAMS = [
     program
-    for name in ("environments.md", "embedding.md", "migrating.md")
+    for name in ("environments.md", "embedding.md", "migrating.md", "tracking.md")
     for program in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
     if "run_dir=" in program and "MyEnv" not in program
 ]

@@ -68,6 +68,7 @@ def test_a_tracker_hears_of_the_whole_run_in_a_thread_of_its_own(tmp_path: Path)
         "32, 16",
         config.learning_rate,
     )
+    assert recorder.run.said == {"env_id", "seed", "hidden_sizes", "total_steps"}
     assert not {"run_dir", "resume", "log_every_seconds", "track"} & set(settings)
     assert recorder.logged("rollout/ep_rew_mean")[-1] == (stats["step"], stats["mean_return_100"])
     assert recorder.logged("train/entropy_loss")[-1] == (stats["step"], -stats["entropy"])

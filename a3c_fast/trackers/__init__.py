@@ -33,6 +33,8 @@ class RunInfo:
     """For people: the name of the run directory, or else of the environment and the seed."""
     settings: Mapping[str, bool | int | float | str | None]
     """The hyper-parameters: those fields of `Config` that say what is learned and how, and `kernels`."""
+    said: frozenset[str]
+    """Those of them that somebody chose, for what shows only some: not at their defaults, `env_id` and `seed`."""
     first_step: int
     """Agent steps that it has had: above 0 where it goes on."""
     run_dir: Path | None
