@@ -10,21 +10,21 @@ namespace {
 // Samples that go through together: what is known of each lies on the stack.
 constexpr int64_t kBlock = 64;
 
-// The weight of -grad log pi(a|s), and what the sample adds to the sums.
+// The weight of -grad log pi(a|s), and what the sample adds to the sum of the objective.
 struct Weighted {
   float weight;
   double objective;
-  double kl = 0;
-  bool is_clipped = false;
 };
 
-Weighted weigh(float log_prob, const float* acting_log_prob, float advantage, float clip_coef) {
+// Adds how far the policies are from each other to `terms`.
+Weighted weigh(float log_prob, const float* acting_log_prob, float advantage, float clip_coef, LossTerms& terms) {
   if (!acting_log_prob) return {advantage, double{log_prob} * advantage};
   const float ratio = std::exp(log_prob - *acting_log_prob);
   const float clipped = std::clamp(ratio, 1.0f - clip_coef, 1.0f + clip_coef);
   const float objective = std::min(ratio * advantage, clipped * advantage);
-  const float weight = objective < ratio * advantage ? 0.0f : objective;  // a clipped ratio has no gradient
-  return {weight, objective, double{ratio} - 1.0 - (log_prob - *acting_log_prob), clipped != ratio};
+  terms.approx_kl += (double{ratio} - 1.0) - (log_prob - *acting_log_prob);
+  terms.clip_fraction += clipped != ratio ? 1.0 : 0.0;
+  return {objective < ratio * advantage ? 0.0f : objective, objective};  // a clipped ratio has no gradient
 }
 
 }  // namespace
@@ -50,16 +50,14 @@ LossTerms actor_critic_loss(const Distribution& distribution, int64_t num_sample
       const int64_t sample = first + i;
       weights[i] = d_values[sample] = 0;
       if (!valid[sample]) continue;
-      const Weighted weighted =
-          weigh(log_probs[i], acting_policy ? &acting_log_probs[i] : nullptr, advantages[sample], config.clip_coef);
+      const Weighted weighted = weigh(log_probs[i], acting_policy ? &acting_log_probs[i] : nullptr, advantages[sample],
+                                      config.clip_coef, terms);
       weights[i] = weighted.weight;
       const float error = values[sample] - returns[sample];
       d_values[sample] = 2.0f * config.value_coef * error * scale;
       terms.policy_loss -= weighted.objective;
       terms.value_loss += double{error} * error;
       terms.entropy += entropies[i];
-      terms.approx_kl += weighted.kl;
-      terms.clip_fraction += weighted.is_clipped;
     }
     distribution.gradient(count, block_policy, block_actions, weights.data(), entropies.data(), config.entropy_coef,
                           scale, d_block);
