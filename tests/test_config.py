@@ -93,7 +93,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "evaluate_patience": {"evaluate_every": 1},
 }
 CHOICES = ("model", "activation", "optimizer", "precision", "preset")
-OTHERS = ("env_id", "hidden_sizes", "network", "run_dir", "schedules")
+OTHERS = ("env_id", "hidden_sizes", "network", "run_dir", "schedules", "track")
 
 
 def _wrong_values() -> list[tuple[str, Any]]:
@@ -117,6 +117,7 @@ def _wrong_values() -> list[tuple[str, Any]]:
     cases += [
         ("hidden_sizes", v) for v in ((), (0,), (-1,), (64, 65537), (1.5,), (True,), ("a",), (8,) * 17, 5, "ab", b"ab")
     ]
+    cases += [("track", v) for v in (5, "x", ("wandb", "wandb"), [None], "a:", ":A")]
     cases += [("schedules", v) for v in (5, "x", ("gamma=1@0",), {"clip_coef": "x"}, [None])]
     cases += [("env_id", v) for v in ("", "Pogn-v5", "pong-v5", 5, None, True, b"Pong-v5", ["Pong-v5"], math.nan)]
     cases += [("network", v) for v in (5, "", "mlp", "module:", ":name", dict, "a:b.<lambda>")]
@@ -297,7 +298,7 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
     error = caught.value
     assert isinstance(error, ValueError)
     assert error.field == name
-    if name not in ("hidden_sizes", "schedules"):  # tuples by then
+    if name not in ("hidden_sizes", "schedules", "track"):  # tuples by then
         assert error.value is value or (isinstance(value, str) and name not in OTHERS)
     assert str(error) == f"{name} is {error.value!r}, but {error.allowed}"
     assert len(error.allowed) > 10
