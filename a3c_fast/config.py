@@ -329,13 +329,6 @@ class Config:
         """EnvPool's family of the environment, such as atari or mujoco.gym; fake for a scripted one."""
         return family_of(self.env_id)
 
-    @property
-    def said(self) -> frozenset[str]:
-        """The fields that were said, or are not at their defaults."""
-        origin: _Origin = vars(self)["_origin"]
-        others = [field for field in dataclasses.fields(self) if field.name not in origin.defaults]
-        return origin.said | {field.name for field in others if getattr(self, field.name) != field.default}
-
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values, and the number of their format."""
         fields = dataclasses.asdict(self)

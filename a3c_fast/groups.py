@@ -65,6 +65,6 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "files",
         "What is kept, and where.",
-        ("run_dir", "resume", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints"),
+        ("run_dir", "resume", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints", "track"),
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +149,9 @@ def _run_info(config: Config, kernels: str, first_step: int, run_id: str) -> Run
             settings[name] = ", ".join(map(str, value))
     name = f"{config.env_id}-seed-{config.seed}" if config.run_dir is None else config.run_dir.name
     # How many workers there are is always said by now, and rarely chosen.
-    said = (config.said & settings.keys() | {"env_id", "seed"}) - {"num_workers"}
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    chosen = {name for name, value in config.said().items() if name in settings and value != defaults[name]}
+    said = frozenset((chosen | {"env_id", "seed"}) - {"num_workers"})
     return RunInfo(run_id, name, {**settings, "kernels": kernels}, said, first_step, config.run_dir)
 
 

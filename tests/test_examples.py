@@ -55,7 +55,7 @@ def shortened(program: str) -> str:
 
 
 def test_there_are_programs() -> None:
-    assert len(PROGRAMS) == 13
+    assert len(PROGRAMS) == 14
     assert len(EXAMPLES) == 8
 
 
