@@ -48,7 +48,14 @@ COMMANDS: Mapping[str, Command] = {
         "Put runs side by side in one HTML file.",
         (("a3c-fast report runs/one runs/two --output report.html", "a file that fetches nothing"),),
     ),
-    "export": Command("export", "Write a trained policy for other programs.", ()),
+    "export": Command(
+        "export",
+        "Write a trained policy for other programs.",
+        (
+            ("a3c-fast export runs/pong", "as ONNX"),
+            ("a3c-fast export runs/pong --format aoti", "compiled, for C++ programs"),
+        ),
+    ),
     "list-envs": Command(
         "list_envs",
         "List the environments there are.",

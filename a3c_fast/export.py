@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.export RUN_OR_CHECKPOINT`: a trained policy as a file that runs without a3c_fast."""
+"""`a3c-fast export RUN_OR_CHECKPOINT`: a trained policy as a file that runs without a3c_fast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from a3c_fast.values import words
 if TYPE_CHECKING:
     from a3c_fast.exports.exporting import Exported
 
-_PROGRAM = "python -m a3c_fast.export"
+_PROGRAM = "a3c-fast export"
 
 
 @dataclass(frozen=True)

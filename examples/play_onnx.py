@@ -1,6 +1,6 @@
 """Plays an episode of a gymnasium environment with an exported policy, and prints its return.
 
-    python -m a3c_fast.export runs/cartpole --output cartpole.onnx
+    a3c-fast export runs/cartpole --output cartpole.onnx
     python examples/play_onnx.py cartpole.onnx --env CartPole-v1
 
 Needs gymnasium, NumPy and ONNX Runtime, and neither a3c_fast nor torch.
@@ -54,7 +54,7 @@ def action_of(outputs: Mapping[str, Any], space: Mapping[str, Any], random: np.r
 def main() -> None:
     """One episode."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("policy", help="a file of `python -m a3c_fast.export --format onnx`")
+    parser.add_argument("policy", help="a file of `a3c-fast export --format onnx`")
     parser.add_argument("--env", help="gymnasium's name of the environment; by default that of the run")
     parser.add_argument("--greedy", action="store_true", help="take the most probable action instead of sampling")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,7 +1,7 @@
 // Balances CartPole with an exported policy: no Python, only LibTorch.
 //
-//     python -m a3c_fast.train --env-id CartPole-v1 --run-dir runs/cartpole --total-steps 400000
-//     python -m a3c_fast.export runs/cartpole --format aoti --output cartpole.pt2
+//     a3c-fast train --env-id CartPole-v1 --run-dir runs/cartpole --total-steps 400000
+//     a3c-fast export runs/cartpole --format aoti --output cartpole.pt2
 //     build/cpp_player/cpp_player cartpole.pt2
 //
 // The policy is not recurrent: its inputs are the observations float32 [N, 4], its outputs logits [N, 2] and value [N].
