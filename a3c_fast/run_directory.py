@@ -23,6 +23,7 @@ from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluation_log import BEST_FILE, EVALUATIONS_FILE, Line, text_of
 from a3c_fast.metrics import BOARD_PREFIX, CURVE_FILE, METRICS_FILE, holds_metrics
 from a3c_fast.paths import shown
+from a3c_fast.sessions import SESSIONS_FILE
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -153,7 +154,10 @@ class RunDirectory:
         except OSError as error:
             raise self._refused(f"it cannot be read: {error.strerror}") from error
         for name in sorted(names):
-            ours = (CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE, EVALUATIONS_FILE, BEST_FILE)
+            ours = (
+                *(CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE, SESSIONS_FILE),
+                *(EVALUATIONS_FILE, BEST_FILE),
+            )
             if name not in ours and not name.startswith(BOARD_PREFIX):
                 continue
             try:
@@ -238,6 +242,7 @@ class RunDirectory:
                 CURVE_FILE: not begun,
                 EVALUATIONS_FILE: not begun,
                 BEST_FILE: not begun,
+                SESSIONS_FILE: not begun,
                 CHECKPOINTS: not begun,
             }
             for name, is_of_no_run in of_no_run.items():

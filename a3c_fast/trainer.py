@@ -37,9 +37,11 @@ from a3c_fast.network_factory import register
 from a3c_fast.notebook import Board, in_notebook
 from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
+from a3c_fast.recent_returns import RecentReturns
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.schedules import LIVE_FIELDS, Schedule, without_schedule
 from a3c_fast.schedules import checked as checked_schedules
+from a3c_fast.sessions import Sessions
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
 from a3c_fast.user_network import UserNetwork
@@ -69,6 +71,7 @@ class Trainer:
 
     _engine: _core.Engine | None = None
     _metrics: MetricsWriter | None = None
+    _sessions: Sessions | None = None
     _run_directory: RunDirectory | None = None
     _network: UserNetwork | None = None
     _evaluations: Evaluations | None = None
@@ -108,6 +111,7 @@ class Trainer:
         self._env_threads: set[int] = set()  # idents of those that step environments in this process
         self._told_step = -1  # of the newest line of metrics that readers were told
         self._readers: weakref.WeakSet[Events] = weakref.WeakSet()  # guarded by _writing
+        self._recent_returns = RecentReturns()
         self._last_stats: dict[str, Any] = {}
         try:
             if env is not None:
@@ -185,10 +189,13 @@ class Trainer:
         self._engine = make_engine(self.config, self._spec, self._network, list(clients))
         if resumed:
             self._load(resumed)
+            self._recent_returns = RecentReturns([value for value, _ in resumed.recent_episodes])
             self._changes = list(resumed.changes)
         if self._run_directory is not None:
             self._run_directory.write_config(self.config)
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
+            first_seconds = resumed.wall_seconds if resumed else 0.0
+            self._sessions = Sessions(self._run_directory.path, first_step, first_seconds, self.isa)
         if self.config.evaluate_every:
             self._evaluations = Evaluations(self.config, self._run_directory, first_step)
 
@@ -470,9 +477,10 @@ class Trainer:
 
         step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
-        training episodes, mean_return_20 over the last 20; the losses, entropy (nats) and grad_norm (before clipping)
-        over each worker's last 100 updates; learning_rate and entropy_coef as they are by now; evaluation_return is
-        the mean return of the newest evaluation. None where there is nothing yet.
+        training episodes, std_return_100 is the standard deviation of their returns, mean_return_20 over the last 20;
+        the losses, entropy (nats) and grad_norm (before clipping) over each worker's last 100 updates; learning_rate
+        and entropy_coef as they are by now; evaluation_return is the mean return of the newest evaluation. None where
+        there is nothing yet.
         """
         return self._stats(self._require())
 
@@ -586,6 +594,9 @@ class Trainer:
         if self._run_directory is None:
             raise ValueError("path is None, but without a run_dir it must name a file")
         saved = self._run_directory.save(content, self.config.keep_checkpoints)
+        if self._sessions is not None:
+            with self._told_once("sessions.json"):
+                self._sessions.update(content.step, content.wall_seconds, self._require().stage_seconds())
         self._publish(Saved(content.step, saved))
         self._saved = (content.step, content.updates, bool(content.workers), len(content.changes))
         return saved
@@ -694,6 +705,7 @@ class Trainer:
         if engine.running:
             line["steps_per_second"] = self._rate.update(time.monotonic(), line["step"])
         line["frames"] = line["step"] * self.config.frame_skip
+        core["std_return_100"] = self._recent_returns.std(engine)
         line |= {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
         }

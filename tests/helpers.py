@@ -45,7 +45,9 @@ METRICS_KEYS = {
     *("step", "frames", "wall_seconds", "steps_per_second", "episodes", "mean_return_100", "policy_loss"),
     *("value_loss", "entropy", "grad_norm", "learning_rate", "updates"),
 }
-EXTRA_METRICS_KEYS = {"mean_length_100", "mean_return_20", "skipped_updates", "entropy_coef", "evaluation_return"}
+EXTRA_METRICS_KEYS = {
+    *("mean_length_100", "mean_return_20", "std_return_100", "skipped_updates", "entropy_coef", "evaluation_return"),
+}
 
 _SERVER = """
 import gc, json, os, runpy, sys, time

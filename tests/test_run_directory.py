@@ -21,7 +21,10 @@ from a3c_fast import checkpoint as checkpoints
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.run_directory import RunDirectory
 
-NAMES = (".lock", "config.json", "metrics.jsonl", "curve.png", "checkpoints", "events.out.tfevents.1.host.1.0")
+NAMES = (
+    *(".lock", "config.json", "metrics.jsonl", "curve.png", "sessions.json", "checkpoints"),
+    "events.out.tfevents.1.host.1.0",
+)
 
 
 def config_of(run_dir: Path, **changes: Any) -> Config:
@@ -113,7 +116,7 @@ def test_the_directory_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 def test_another_name_of_a_file_of_the_run_keeps_its_content(copy: Path, tmp_path: Path) -> None:
-    names = ("config.json", "metrics.jsonl", "curve.png", ".lock")
+    names = ("config.json", "metrics.jsonl", "curve.png", "sessions.json", ".lock")
     for name in names:
         (tmp_path / f"kept_{name}").hardlink_to(copy / name)
     before = {name: (copy / name).read_bytes() for name in names}
@@ -147,6 +150,7 @@ def test_a_link_that_comes_later_is_not_followed(tmp_path: Path, outside: Path) 
         ("config.json", ""),
         ("config.json", "[]"),
         ("curve.png", "mine"),
+        ("sessions.json", "[]"),
         (".lock", ""),
         (".lock", "1234\n"),
         ("metrics.jsonl", "mine"),
