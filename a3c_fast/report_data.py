@@ -54,6 +54,7 @@ def run_data(path: Path, number: int, name: str, video_bytes: int) -> dict[str, 
     if evaluations:
         max(evaluations, key=lambda e: e["mean"])["best"] = True
     last = lines[-1] if lines else {}
+    times = sessions.read(path)
     seconds = last.get("wall_seconds") or 0.0
     return {
         "id": number,
@@ -68,7 +69,7 @@ def run_data(path: Path, number: int, name: str, video_bytes: int) -> dict[str, 
         "score": _score(env_id, lines, evaluations),
         "series": _series(lines),
         "evaluations": evaluations,
-        "resumes": [{"step": session.first_step} for session in sessions.read(path)[1:]],
+        "resumes": [{"step": session.first_step} for session in times[1:]],
         "sessions": [
             {
                 "began": session.began,
@@ -77,10 +78,10 @@ def run_data(path: Path, number: int, name: str, video_bytes: int) -> dict[str, 
                 "cores": session.cores,
                 "versions": session.versions,
             }
-            for session in sessions.read(path)
+            for session in times
         ],
         "changes": _changes(path),
-        "stages": _stages(sessions.read(path)),
+        "stages": _stages(times),
         "config": {name: value for name, value in config.to_json().items() if name not in _NOT_OF_A_RUN},
         "video": _video(path, video_bytes),
     }

@@ -19,9 +19,10 @@ import msgspec
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast import files, stored_settings
 from a3c_fast.config import STRUCTURAL_FIELDS, Config
+from a3c_fast.curve import CURVE_FILE
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluation_log import BEST_FILE, EVALUATIONS_FILE, Line, text_of
-from a3c_fast.metrics import BOARD_PREFIX, CURVE_FILE, METRICS_FILE, holds_metrics
+from a3c_fast.metrics import BOARD_PREFIX, METRICS_FILE, holds_metrics
 from a3c_fast.paths import shown
 from a3c_fast.sessions import SESSIONS_FILE
 

@@ -25,6 +25,7 @@ from a3c_fast.assembly import check_threads, make_clients, make_engine, make_net
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of
+from a3c_fast.curve import EVERY_SECONDS, FIRST_SECONDS, CurveOfRun
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.evaluation_log import Line, reached
 from a3c_fast.evaluations import Evaluations
@@ -72,6 +73,7 @@ class Trainer:
     _engine: _core.Engine | None = None
     _metrics: MetricsWriter | None = None
     _sessions: Sessions | None = None
+    _curve: CurveOfRun | None = None
     _run_directory: RunDirectory | None = None
     _network: UserNetwork | None = None
     _evaluations: Evaluations | None = None
@@ -99,7 +101,7 @@ class Trainer:
         self._owner_pid = os.getpid()
         # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
         self._writing = threading.RLock()
-        self._next_log = self._next_checkpoint = 0.0
+        self._next_log = self._next_checkpoint = self._next_curve = 0.0
         # Steps, updates, whether at rest, and number of changes, of the newest checkpoint.
         self._saved: tuple[int, int, bool, int] | None = None
         self._changes: list[tuple[int, str, float | str]] = []
@@ -196,6 +198,7 @@ class Trainer:
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
             first_seconds = resumed.wall_seconds if resumed else 0.0
             self._sessions = Sessions(self._run_directory.path, first_step, first_seconds, self.isa)
+            self._curve = CurveOfRun(self._run_directory)
         if self.config.evaluate_every:
             self._evaluations = Evaluations(self.config, self._run_directory, first_step)
 
@@ -292,6 +295,7 @@ class Trainer:
             self._rate = RateMeter()
             self._next_log = now + self.config.log_every_seconds
             self._next_checkpoint = now + self.config.checkpoint_every_seconds
+            self._next_curve = now + FIRST_SECONDS
             supervisor = Supervisor(engine, run, self._look, self._finish)
             try:
                 supervisor.start()
@@ -653,19 +657,12 @@ class Trainer:
                 last_first.callback(self._run_directory.close)
             if self._metrics is not None:
                 last_first.enter_context(self._told_once("the curve"))
-                last_first.callback(self._metrics.close, draws=self._directory_is_own())
+                if self._curve is not None:
+                    last_first.callback(self._curve.finish, self.config)
+                last_first.callback(self._metrics.close)
                 self._metrics = None
             if engine is not None:
                 last_first.callback(engine.close)
-
-    def _directory_is_own(self) -> bool:
-        if self._run_directory is None:
-            return False
-        try:
-            self._run_directory.require_own()
-        except OSError:
-            return False
-        return True
 
     def _close_whatever_happens(self) -> None:
         """Where nobody would see an error."""
@@ -797,6 +794,10 @@ class Trainer:
                 with self._told_once("a checkpoint"):
                     self._save(None)
             self._look_at_evaluations(engine)
+            if self._curve is not None and now >= self._next_curve:
+                self._next_curve = now + EVERY_SECONDS
+                with self._told_once("the curve"):
+                    self._curve.begin(self.config)
         core = engine.stats()
         if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
             self._request_stop(engine, "max_minutes")

@@ -37,7 +37,7 @@ function short(value) {
   const size = Math.abs(value);
   for (const [unit, letter] of [[1e9, "G"], [1e6, "M"], [1e4, "k"]])
     if (size >= unit) return `${+(value / (letter === "k" ? 1e3 : unit)).toPrecision(3)}${letter}`;
-  return size !== 0 && size < 1e-3 ? value.toExponential(0).replace("e-", "e−") : long(value);
+  return size !== 0 && size < 1e-3 ? (+value.toPrecision(2)).toExponential().replace("e-", "e−") : long(value);
 }
 
 function long(value, digits = 4) {
@@ -88,6 +88,21 @@ function nearest(values, x) {
     else high = middle;
   }
   return Math.abs(values[low] - x) <= Math.abs(values[high] - x) ? low : high;
+}
+
+// Means over a fiftieth of the curve, for what is mostly noise.
+function smoothed(values) {
+  const reach = Math.floor(values.length / 100);
+  if (!reach) return values;
+  const totals = [0], counts = [0];
+  values.forEach((value, i) => {
+    totals.push(totals[i] + (known(value) ? value : 0));
+    counts.push(counts[i] + known(value));
+  });
+  return values.map((value, i) => {
+    const [from, to] = [Math.max(0, i - reach), Math.min(values.length, i + reach + 1)];
+    return known(value) ? (totals[to] - totals[from]) / (counts[to] - counts[from]) : null;
+  });
 }
 
 function scaled(run) { // returns as they are, or 0 for random play and 1 for the human
@@ -145,12 +160,12 @@ function chart(host, { lines, spread = () => null, height, points = () => [], re
     const end = Math.max(...shown.map((run) => xs(run)[xs(run).length - 1]), 1e-9);
     const yTicks = ticks(low, high, height > 200 ? 6 : 3);
     const labels = yTicks.map((value) => (format === percent ? percent(value) : short(value)));
-    const left = 10 + 7 * Math.max(...labels.map((label) => label.length)), right = width - 8, top = 8, bottom = height - 22;
+    const left = 10 + 7 * Math.max(...labels.map((label) => label.length)), right = width - 10, top = 8, bottom = height - 22;
     toX = (x) => left + ((right - left) * x) / end;
     toY = (y) => bottom - ((bottom - top) * (y - low)) / (high - low);
     limits = { left, right, top, bottom, end };
     const box = svg("clipPath", { id: clip });
-    box.append(svg("rect", { x: left, y: top - 2, width: right - left + 4, height: bottom - top + 4 }));
+    box.append(svg("rect", { x: left, y: top - 2, width: right - left + 8, height: bottom - top + 4 }));
     picture.append(box);
     yTicks.forEach((value, i) => {
       picture.append(svg("line", { x1: left, x2: right, y1: toY(value), y2: toY(value), class: "grid" }));
@@ -173,7 +188,7 @@ function chart(host, { lines, spread = () => null, height, points = () => [], re
       if (inside) picture.append(svg("line", { x1: left, x2: right, y1: y, y2: y, class: "reference" }));
       const text = inside ? label : `${label} ${value > high ? "↑" : "↓"}`;
       const at = y - 5 < top + 8 ? y + 14 : y - 5;
-      picture.append(svg("text", { x: left + 8, y: at, class: "reference-name" }, text));
+      picture.append(svg("text", { x: right, y: at, "text-anchor": "end", class: "reference-name" }, text));
     }
     layer = svg("g");
     picture.append(layer);
@@ -196,19 +211,22 @@ function chart(host, { lines, spread = () => null, height, points = () => [], re
       flush();
       if (area) group.append(svg("path", { d: area, fill: "currentColor", opacity: state.focus === run.id ? 0.22 : 0.12 }));
     }
-    let path = "", pen = "M";
-    x.forEach((at, i) => {
-      if (known(y[i])) path += `${pen}${toX(at).toFixed(1)} ${toY(y[i]).toFixed(1)}`;
-      pen = known(y[i]) ? "L" : "M";
-    });
+    const line = (values, attributes) => {
+      let path = "", pen = "M";
+      x.forEach((at, i) => {
+        if (known(values[i])) path += `${pen}${toX(at).toFixed(1)} ${toY(values[i]).toFixed(1)}`;
+        pen = known(values[i]) ? "L" : "M";
+      });
+      if (path) group.append(svg("path", { d: path, fill: "none", stroke: "currentColor", "stroke-linejoin": "round", ...attributes }));
+    };
     const thick = height > 200 ? 2 : 1.5;
-    const attributes = { d: path, fill: "none", stroke: "currentColor", "stroke-width": thick, "stroke-linejoin": "round" };
-    if (path) group.append(svg("path", { ...attributes, "stroke-dasharray": dashes(run.id) }));
+    if (robust) line(y, { "stroke-width": 1, opacity: 0.22 });
+    line(robust ? smoothed(y) : y, { "stroke-width": thick, "stroke-dasharray": dashes(run.id) });
     if (marks) {
       for (const { step } of run.resumes) {
         const at = toX(place(run, step));
-        const line = { x1: at, x2: at, y1: limits.top, y2: limits.bottom, stroke: "currentColor", "stroke-dasharray": "3 3", opacity: 0.65 };
-        group.append(svg("line", line));
+        const upright = { x1: at, x2: at, y1: limits.top, y2: limits.bottom, stroke: "currentColor", "stroke-dasharray": "3 3", opacity: 0.65 };
+        group.append(svg("line", upright));
       }
       for (const change of run.changes) {
         const at = toX(place(run, change.step)), y0 = limits.bottom;
@@ -293,6 +311,7 @@ const redraw = () => charts.forEach((each) => each.draw());
 
 function setting(value) {
   if (value === null) return "–";
+  if (Number.isInteger(value) && Math.abs(value) >= 1e4) return value.toLocaleString("en");
   if (typeof value === "number" || typeof value === "string") return String(value);
   return JSON.stringify(value);
 }
@@ -388,7 +407,7 @@ function multiples() {
     ["grad_norm", "Gradient norm", "before clipping", { robust: true, zero: true }],
     ["learning_rate", "Learning rate", "", { zero: true }],
     ["entropy_coef", "Entropy coefficient", "", { zero: true }],
-    ["mean_length_100", "Episode length", "last 100, agent steps", { zero: true }],
+    ["mean_length_100", "Episode length", "last 100, in steps", { zero: true }],
   ];
   for (const [key, title, unit, options] of titles) {
     if (!runs.some((run) => run.series[key].some(known))) continue;
@@ -438,10 +457,13 @@ function table(heads, rows, firstNumber = 99) {
 const named = (run) => element("span", {}, element("i", { class: "dot", "--color": color(run.id) }), run.name);
 
 function evaluations() {
+  const human = runs.some((run) => run.human);
   const rows = runs.flatMap((run) => run.evaluations.map((e) => [named(run), e.step.toLocaleString("en"), time(e.minutes),
-    `${long(e.mean)} ± ${long(e.std, 3)}`, known(e.human) ? percent(e.human) : "–", String(e.episodes ?? "–"), e.best ? "best" : ""]));
+    `${long(e.mean)} ± ${long(e.std, 3)}`, ...(human ? [known(e.human) ? percent(e.human) : "–"] : []), String(e.episodes ?? "–"),
+    e.best ? "best" : ""]));
   if (!rows.length) { by("evaluations-panel").remove(); return; }
-  by("evaluations").append(table(["run", "step", "training", "mean return", "of human", "episodes", ""], rows, 1));
+  const heads = ["run", "step", "training", "mean return", ...(human ? ["of human"] : []), "episodes", ""];
+  by("evaluations").append(table(heads, rows, 1));
 }
 
 function history() {
@@ -477,7 +499,8 @@ function settings() {
       const texts = runs.map((run) => (name in run.config ? setting(run.config[name]) : "not there"));
       const different = new Set(texts).size > 1;
       if (runs.length > 1 && box.checked && !different) return [];
-      return [element("tr", different ? { class: "different" } : {}, element("th", {}, name), ...texts.map((text) => element("td", {}, text)))];
+      const cells = texts.map((text) => element("td", text === texts[0] ? {} : { class: "other" }, text));
+      return [element("tr", different ? { class: "different" } : {}, element("th", {}, name), ...cells)];
     });
     const heads = element("thead", {}, element("tr", {}, element("th", {}, ""), ...runs.map((run) => element("th", {}, named(run)))));
     by("settings").replaceChildren(rows.length ? element("table", {}, heads, element("tbody", {}, ...rows)) : "No setting differs.");
