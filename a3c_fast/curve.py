@@ -22,6 +22,7 @@ FIRST_SECONDS = 20.0
 EVERY_SECONDS = 60.0
 """Later on."""
 _MOST_SHOWN = 1e100  # matplotlib computes with squares of what it shows
+_SHORT_SECONDS = 120.0  # below which time is in seconds
 _COLOR = "#2a78d6"
 
 
@@ -91,21 +92,22 @@ def draw_curve(run_dir: Path, config: Config | None) -> None:
     if config is not None:
         figure.suptitle(f"{config.env_id}, seed {config.seed}", fontsize=12, fontweight="bold")
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, in_minutes in zip(axes, (False, True), strict=True):
-        scale = 1 / 60 if in_minutes else 1.0
-        key = "wall_seconds" if in_minutes else "step"
+    is_short = not lines or lines[-1]["wall_seconds"] < _SHORT_SECONDS
+    for axis, in_time in zip(axes, (False, True), strict=True):
+        scale = 1.0 if is_short or not in_time else 1 / 60
+        key = "wall_seconds" if in_time else "step"
         _returns(axis, [line[key] * scale for line in lines], lines)
         if evaluations:
             _evaluations(axis, [getattr(e, key) * scale for e in evaluations], evaluations)
         for i, session in enumerate(resumes):
-            at = session.first_wall_seconds * scale if in_minutes else session.first_step
+            at = session.first_wall_seconds * scale if in_time else session.first_step
             axis.axvline(at, color="0.45", linewidth=1, linestyle="--", label="" if i else "resumed")
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_xlim(left=0)
     axes[0].set(xlabel="agent steps", ylabel="return")
     axes[0].xaxis.set_major_formatter(_short)
-    axes[1].set(xlabel="minutes of training")
+    axes[1].set(xlabel="seconds of training" if is_short else "minutes of training")
     if config is not None and config.env_id in SCORES:
         _references(axes, *SCORES[config.env_id])
     if lines or evaluations:
@@ -122,7 +124,7 @@ def _can_be_shown(value: float | None) -> bool:
 
 def _returns(axis: Any, x: Sequence[float], lines: Sequence[dict[str, Any]]) -> None:
     means = [line["mean_return_100"] for line in lines]
-    axis.plot(x, means, color=_COLOR, linewidth=1.6, label="training, mean of the last 100 episodes" if lines else "")
+    axis.plot(x, means, color=_COLOR, linewidth=1.6, label="training, mean of 100 episodes" if lines else "")
     with_spread = [line.get("std_return_100") for line in lines]
     if any(_can_be_shown(value) for value in with_spread):
         spread = [value if _can_be_shown(value) else 0.0 for value in with_spread]
@@ -131,9 +133,7 @@ def _returns(axis: Any, x: Sequence[float], lines: Sequence[dict[str, Any]]) -> 
         axis.fill_between(x, low, high, color=_COLOR, alpha=0.15, linewidth=0, label="their standard deviation")
 
 
-def _evaluations(
-    axis: Any, x: Sequence[float], evaluations: Sequence[stored_evaluations.StoredEvaluation]
-) -> None:
+def _evaluations(axis: Any, x: Sequence[float], evaluations: Sequence[stored_evaluations.StoredEvaluation]) -> None:
     axis.errorbar(
         x,
         [e.mean_return for e in evaluations],
@@ -143,7 +143,7 @@ def _evaluations(
         markersize=4,
         capsize=2,
         linewidth=1,
-        label="evaluations, with their standard deviation",
+        label="evaluations, standard deviation",
         zorder=3,
     )
 
@@ -159,12 +159,14 @@ def _references(axes: Sequence[Any], random: float, human: float) -> None:
                 axis.axhline(value, color="0.35", linewidth=1, linestyle=":")
         axis = axes[1]
         if near:
-            place = {"xy": (1, value), "xycoords": ("axes fraction", "data"), "va": "bottom"}
+            place = {"xy": (1, value), "xycoords": ("axes fraction", "data"), "va": "bottom", "ha": "right"}
+        elif value > high:  # where the curve begins, it is low
+            axis, name = axes[0], f"{name} is above"
+            place = {"xy": (0.02, 0.99), "xycoords": "axes fraction", "va": "top", "ha": "left"}
         else:
-            above = value > high
-            place = {"xy": (1, 0.99 if above else 0.01), "xycoords": "axes fraction", "va": "top" if above else "bottom"}
-            name += " is above" if above else " is below"
-        axis.annotate(name, ha="right", fontsize=8, color="0.35", **place)
+            name += " is below"
+            place = {"xy": (1, 0.01), "xycoords": "axes fraction", "va": "bottom", "ha": "right"}
+        axis.annotate(name, fontsize=8, color="0.35", **place)
 
 
 def _short(value: float, _: Any) -> str:

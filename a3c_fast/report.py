@@ -126,8 +126,10 @@ def _subtitle(runs: Sequence[dict[str, Any]], games: Sequence[str]) -> str:
         run = runs[0]
         return f"{run['name']}, seed {run['seed']}"
     seeds = {run["seed"] for run in runs}
-    return f"{len(runs)} runs" + (f" of {', '.join(games)}" if len(games) > 1 else "") + (
-        f", {len(seeds)} seeds" if len(seeds) > 1 else ""
+    return (
+        f"{len(runs)} runs"
+        + (f" of {', '.join(games)}" if len(games) > 1 else "")
+        + (f", {len(seeds)} seeds" if len(seeds) > 1 else "")
     )
 
 

@@ -39,7 +39,7 @@ def run_data(path: Path, number: int, name: str, video_bytes: int) -> dict[str, 
         raise CheckpointError(f"there is no run in {shown(path)}")
     lines = metrics.read(path)
     env_id = config.env_id
-    evaluations = [
+    evaluations: list[dict[str, Any]] = [
         {
             "step": e.step,
             "minutes": _rounded(e.wall_seconds / 60),
