@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a3c_fast import files, metrics, sessions, stored_evaluations
+from a3c_fast import evaluation_log, files, metrics, sessions
 from a3c_fast.human_scores import SCORES
 from a3c_fast.imports import import_matplotlib
 
@@ -85,7 +85,7 @@ def draw_curve(run_dir: Path, config: Config | None) -> None:
     names = ("mean_return_100", "wall_seconds")
     lines = [line for line in metrics.read(run_dir) if all(_can_be_shown(line.get(name)) for name in names)]
     evaluations = [
-        e for e in stored_evaluations.read(run_dir) if _can_be_shown(e.mean_return) and _can_be_shown(e.std_return)
+        e for e in evaluation_log.read(run_dir) if _can_be_shown(e.mean_return) and _can_be_shown(e.std_return)
     ]
     resumes = sessions.read(run_dir)[1:]
     figure = Figure(figsize=(9, 4.2), layout="constrained")
@@ -133,7 +133,7 @@ def _returns(axis: Any, x: Sequence[float], lines: Sequence[dict[str, Any]]) -> 
         axis.fill_between(x, low, high, color=_COLOR, alpha=0.15, linewidth=0, label="their standard deviation")
 
 
-def _evaluations(axis: Any, x: Sequence[float], evaluations: Sequence[stored_evaluations.StoredEvaluation]) -> None:
+def _evaluations(axis: Any, x: Sequence[float], evaluations: Sequence[evaluation_log.Line]) -> None:
     axis.errorbar(
         x,
         [e.mean_return for e in evaluations],

@@ -69,8 +69,8 @@ def evaluate(
     where it has no limit; the next one then begins where it was cut. `watch` is called at each step of the first
     environment's first episode with what there is to see of it, by this thread; `ConfigError` where there is nothing,
     neither drawn by the environment nor in its observations. The score also comes human-normalized, as a fraction,
-    where the literature has a human one. Raises `ValueError` for a policy of other observations or actions. `keep_going`
-    is asked before each step; where it says False, `InterruptedEvaluation` is raised.
+    where the literature has a human one. `keep_going` is asked before each step; where it says False,
+    `InterruptedEvaluation` is raised. Raises `ValueError` for a policy of other observations or actions.
     """
     import dataclasses
     import math

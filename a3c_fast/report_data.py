@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c_fast import checkpoint as checkpoints
-from a3c_fast import files, metrics, sessions, stored_evaluations
+from a3c_fast import evaluation_log, files, metrics, sessions
 from a3c_fast.errors import CheckpointError
 from a3c_fast.human_scores import SCORES, human_normalized
 from a3c_fast.paths import shown
@@ -45,11 +45,11 @@ def run_data(path: Path, number: int, name: str, video_bytes: int) -> dict[str, 
             "minutes": _rounded(e.wall_seconds / 60),
             "mean": _rounded(e.mean_return),
             "std": _rounded(e.std_return),
-            "human": human_normalized(env_id, e.mean_return),
+            "human": e.human_normalized,
             "episodes": e.episodes,
             "best": False,
         }
-        for e in stored_evaluations.read(path)
+        for e in evaluation_log.read(path)
     ]
     if evaluations:
         max(evaluations, key=lambda e: e["mean"])["best"] = True

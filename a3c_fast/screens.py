@@ -115,7 +115,9 @@ class Terminal(Lines):
         bars = []
         for bar in moment.bars:
             size = f"{bar.size:+.2f}" if moment.is_continuous else f"{100 * bar.size:.0f}%"
-            bars.append(f"[{bar.name} {size}]" if bar.mark == 1.0 and not moment.is_continuous else f"{bar.name} {size}")
+            bars.append(
+                f"[{bar.name} {size}]" if bar.mark == 1.0 and not moment.is_continuous else f"{bar.name} {size}"
+            )
         lines = [line[:columns] for line in (first, "  ".join(bars))]
         return "\x1b[0m" + "\n".join(f"{line}\x1b[K" for line in lines)
 

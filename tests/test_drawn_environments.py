@@ -39,9 +39,7 @@ def test_what_the_environment_draws_is_watched(make: Callable[..., Any]) -> None
 
 
 def test_what_draws_nothing_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"no pictures, and its environments have no render_mode 'rgb_array'"
-    ):
+    with pytest.raises(ConfigError, match=r"no pictures, and its environments have no render_mode 'rgb_array'"):
         moments_of(user_envs.Point)
 
 
