@@ -141,7 +141,8 @@ class Window(Lines):
         from matplotlib import pyplot
 
         try:
-            figure = pyplot.figure(figsize=(9, 5), facecolor="#121211")
+            with pyplot.rc_context({"toolbar": "None"}):
+                figure = pyplot.figure(figsize=(9, 5), facecolor="#121211")
         except Exception:  # each library has its own
             return None
         if not getattr(figure.canvas, "required_interactive_framework", None):
@@ -157,7 +158,7 @@ class Window(Lines):
         if self._image is None:
             axes = self._figure.add_axes((0, 0, 1, 1))
             axes.set_axis_off()
-            self._image = axes.imshow(picture)
+            self._image = axes.imshow(picture, interpolation="nearest")
             self._figure.show()
         self._image.set_data(picture)
         self._figure.canvas.draw_idle()

@@ -182,6 +182,16 @@ def test_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no run in" in capsys.readouterr().err
 
 
+def test_a_terminal_where_no_library_opens_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from a3c_fast.output import Output
+    from a3c_fast.screens import Lines, Terminal, screen_of
+
+    monkeypatch.setenv("DISPLAY", ":98765")  # nobody's
+    for is_terminal, kind in ((True, Terminal), (False, Lines)):
+        monkeypatch.setattr(Output, "isatty", lambda _, is_terminal=is_terminal: is_terminal)
+        assert type(screen_of(Output(), "", in_terminal=False, ended=lambda: False)) is kind
+
+
 def test_half_blocks() -> None:
     picture = np.array([[[1, 2, 3], [1, 2, 3]], [[4, 5, 6], [4, 5, 6]]], np.uint8)
     assert half_blocks(picture, 1) == " \x1b[38;2;1;2;3;48;2;4;5;6m▀▀\x1b[0m\x1b[K"

@@ -483,8 +483,12 @@ function videos() {
   if (!shown.length) { by("videos-panel").remove(); return; }
   for (const run of shown) {
     const moving = run.video.source.startsWith("data:video")
-      ? element("video", { src: run.video.source, controls: "", loop: "", muted: "", playsinline: "", preload: "metadata" })
+      ? element("video", { src: run.video.source, controls: "", loop: "", playsinline: "", preload: "auto" })
       : element("img", { src: run.video.source, alt: `${run.name} plays` });
+    if (moving.play && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      moving.muted = true;
+      moving.play().catch(() => {}); // a browser may want to be asked
+    }
     by("videos").append(element("figure", {}, moving, element("figcaption", {}, named(run), ` ${run.video.name}`)));
   }
 }
