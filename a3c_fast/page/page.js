@@ -115,7 +115,7 @@ function scaled(run) { // returns as they are, or 0 for random play and 1 for th
 
 // `lines(run)` gives the values of a run in the order of its steps; `spread(run)` what they may be off by, or null.
 function chart(host, { lines, spread = () => null, height, points = () => [], references = () => [], marks = false, robust = false,
-    format = long, zero = false, name }) {
+    format = long, tick = short, zero = false, name }) {
   const clip = `clip-${charts.length}`;
   let toX, toY, limits, layer;
 
@@ -159,7 +159,7 @@ function chart(host, { lines, spread = () => null, height, points = () => [], re
     const [low, high] = vertical;
     const end = Math.max(...shown.map((run) => xs(run)[xs(run).length - 1]), 1e-9);
     const yTicks = ticks(low, high, height > 200 ? 6 : 3);
-    const labels = yTicks.map((value) => (format === percent ? percent(value) : short(value)));
+    const labels = yTicks.map(tick);
     const left = 10 + 7 * Math.max(...labels.map((label) => label.length)), right = width - 10, top = 8, bottom = height - 22;
     toX = (x) => left + ((right - left) * x) / end;
     toY = (y) => bottom - ((bottom - top) * (y - low)) / (high - low);
@@ -380,6 +380,7 @@ function returns() {
   chart(by("return"), {
     name: "Return", height: window.innerWidth < 620 ? 290 : 390, marks: true,
     format: (value) => (state.measure === "return" ? long(value) : percent(value)),
+    tick: (value) => (state.measure === "return" ? short(value) : percent(value)),
     lines: (run) => run.series.mean_return_100.map(scaled(run)),
     spread: (run) => run.series.std_return_100.map((value) => width(run, value)),
     points: (run) => run.evaluations.map((e) => ({ ...e, mean: scaled(run)(e.mean), std: width(run, e.std) })),
