@@ -18,6 +18,7 @@ from helpers import DATA, FAKE, PATIENCE, Process, read_lines, start
 
 from a3c_fast import Config, Trainer, files, metrics
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast.curve import draw_curve
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.run_directory import RunDirectory
 
@@ -420,12 +421,13 @@ def test_a_directory_that_is_deleted_while_it_trains_is_told_and_not_made_again(
         lambda: directory.save(saved, 3),
         lambda: writer.write({"step": 5}),
         lambda: directory.write_config(config),
-        writer.close,
+        lambda: draw_curve(run_dir, config),
     ):
         with pytest.raises(FileNotFoundError) as caught:
             call()
         assert str(caught.value.filename).startswith(str(run_dir))
     assert not run_dir.exists()
+    writer.close()
     directory.close()
 
 
