@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.play RUN_DIR`: watch the trained agent play, in a window or in the terminal."""
+"""`a3c-fast play RUN_DIR`: watch the trained agent play, in a window or in the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from a3c_fast.observing import Policy
     from a3c_fast.screens import Screen
 
-_PROGRAM = "python -m a3c_fast.play"
+_PROGRAM = "a3c-fast play"
 
 
 @dataclass(frozen=True)

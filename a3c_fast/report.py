@@ -1,4 +1,4 @@
-"""`python -m a3c_fast.report RUN_DIR [RUN_DIR ...]`: one HTML page about one run, or about several side by side.
+"""`a3c-fast report RUN_DIR [RUN_DIR ...]`: one HTML page about one run, or about several side by side.
 
 The page holds its charts, its data and its script, and fetches nothing.
 """
@@ -24,7 +24,7 @@ from a3c_fast.paths import shown
 from a3c_fast.report_data import STAGE_GROUPS, run_data
 from a3c_fast.values import words
 
-_PROGRAM = "python -m a3c_fast.report"
+_PROGRAM = "a3c-fast report"
 _VIDEO_BYTES = 6 * 2**20  # of all runs together, so that a page stays below 10 MB
 
 
