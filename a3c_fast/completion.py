@@ -124,11 +124,10 @@ def script(shell: str) -> str:
     parser.add_argument("--version", action="store_true", help="show versions and kernels")
     commands = parser.add_subparsers()
     for name, command in COMMANDS.items():
-        if importlib.util.find_spec(f"a3c_fast.{command.module}") is None:
-            continue
         summary = command.summary.rstrip(".")
         _add_flags(commands.add_parser(name, help=summary, description=summary, add_help=False), command.module)
-    text: str = shtab.complete(parser, shell=shell, preamble=_PREAMBLE)
+    preamble: Any = _PREAMBLE  # shtab takes one for each shell, and its annotation says a string
+    text: str = shtab.complete(parser, shell=shell, preamble=preamble)
     return text
 
 

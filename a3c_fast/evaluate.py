@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from a3c_fast._core import ActionSpec, EnvClient, Network, Random
     from a3c_fast.checkpoint import Checkpoint
     from a3c_fast.config import Config
+    from a3c_fast.envs import EnvSpec
+    from a3c_fast.errors import ConfigError
+    from a3c_fast.moment import Moment
     from a3c_fast.observing import Policy
+    from a3c_fast.video import Video
 
 _PROGRAM = "a3c-fast evaluate"
 _MOST_ENVS = 32
 _ENDLESS = 10**6  # a limit of episodes from here on is none
 _LONGEST_EPISODE = 10_000  # where there is none
-_LARGE = 200  # pixels of a picture's longer side, from which on people see it well
 _STREAM = 2**32  # of seeds: no training run, whose streams are step counts, gets the same
 
 
@@ -55,7 +58,7 @@ def evaluate(
     num_threads: int = 1,
     sticky: float | None = None,
     max_episode_steps: int | None = None,
-    frames: list[Any] | None = None,
+    watch: Callable[[Moment], None] | None = None,
     keep_going: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Plays `episodes` episodes of `config.env_id` and returns their scores and the protocol.
@@ -63,12 +66,11 @@ def evaluate(
     Actions are sampled from pi(a|s), or its mode with `greedy`. `num_threads` step the environments, at least one for
     each half of them. `sticky` replaces the probability of sticky actions that the agent was trained with. Of an
     episode at most `max_episode_steps` agent steps are counted, by default as many as the environment has, and 10,000
-    where it has no limit; the next one then begins where it was cut. `frames`, when given, receives the newest image
-    of the first environment at each step of its first episode, uint8 [height, width] or, in colours, [height, width,
-    3], or what the `render()` of a user's environment draws where the observations are no pictures; `ConfigError`
-    where there is neither. The score also comes human-normalized, as a fraction, where the literature has a human one.
-    Raises `ValueError` for a policy of other observations or actions. `keep_going` is asked before each step; where it
-    says False, `InterruptedEvaluation` is raised.
+    where it has no limit; the next one then begins where it was cut. `watch` is called at each step of the first
+    environment's first episode with what there is to see of it, by this thread; `ConfigError` where there is nothing,
+    neither drawn by the environment nor in its observations. The score also comes human-normalized, as a fraction,
+    where the literature has a human one. `keep_going` is asked before each step; where it says False,
+    `InterruptedEvaluation` is raised. Raises `ValueError` for a policy of other observations or actions.
     """
     import dataclasses
     import math
@@ -76,6 +78,7 @@ def evaluate(
     import numpy as np
 
     from a3c_fast import _core, envs
+    from a3c_fast.envs import drawn
     from a3c_fast.errors import ConfigError
     from a3c_fast.human_scores import human_normalized
     from a3c_fast.values import whole_number
@@ -100,9 +103,9 @@ def evaluate(
             f"{spec.observation} and {spec.action}"
         )
     at_once = envs.envs_at_once(config.env_id)
-    draws = frames is not None and not _has_pictures(config)
-    if draws and not _pace(config):
-        raise ConfigError("frames", frames, _no_pictures(config))
+    draws = watch is not None and drawn.is_drawn(config)
+    if watch is not None and not draws and not drawn.shows_pictures(config):
+        raise no_pictures(config)
     num_envs = at_once or min(episodes, _MOST_ENVS)
     seeds = envs.env_seeds(seed, _STREAM, num_envs)
     quota = [len(range(i, episodes, num_envs)) for i in range(num_envs)]
@@ -128,12 +131,14 @@ def evaluate(
             if not half.left:
                 continue
             half.receive()
-            if frames is not None and half is halves[0] and not half.returns[0]:
-                frames.append(
-                    envs.frame_of(config, half.client) if draws else _picture(spec.observation.array_of(half.rows)[0])
-                )
+            watched = watch is not None and half is halves[0] and not half.returns[0]
+            picture = envs.frame_of(config, half.client) if draws and watched else None
             if half.left:
-                half.client.send(actions.choose(half.network.act(half.rows, half.starts)[0], half.masks))
+                outputs, values = half.network.act(half.rows, half.starts)
+                chosen = actions.choose(outputs, half.masks)
+                if watch is not None and watched:
+                    watch(_moment(config, spec, half, picture, outputs[0], float(values[0]), chosen[0]))
+                half.client.send(chosen)
     returns = [value for half in halves for of_env in half.returns for value in of_env]
     lengths = [value for half in halves for of_env in half.lengths for value in of_env]
     return {
@@ -168,26 +173,44 @@ def _library(config: Config) -> dict[str, str]:
     return {name: metadata.version(name)}
 
 
-def _has_pictures(config: Config) -> bool:
-    """Whether observations are images that people know; MiniGrid's are codes of what lies in each field."""
-    from a3c_fast import envs
+def no_pictures(config: Config) -> ConfigError:
+    """Why there is nothing to watch."""
+    from a3c_fast.errors import ConfigError
 
-    observation = envs.spec_of(config).observation
-    return bool(observation.array_shape) and observation.array_type == "uint8" and config.family != "minigrid"
-
-
-def _pace(config: Config) -> float:
-    """Frames a second of a video; 0 where there is nothing to see."""
-    from a3c_fast.envs import processes
-
-    if _has_pictures(config):
-        return 60 / config.frame_skip if config.family == "atari" else 30
-    return processes.frames_per_second(config.env_id) if config.family == "gymnasium" else 0
+    why = {
+        "gymnasium": ", and its environments have no render_mode 'rgb_array'",
+        "mujoco": ", and EnvPool cannot draw it on this machine: MuJoCo needs OpenGL for it",
+    }.get(config.family.partition(".")[0], "")
+    return ConfigError("env_id", config.env_id, f"it shows no pictures{why}")
 
 
-def _no_pictures(config: Config) -> str:
-    also = ", and its environments have no render_mode 'rgb_array'" if config.family == "gymnasium" else ""
-    return f"{config.env_id} shows no pictures{also}"
+def _moment(
+    config: Config,
+    spec: EnvSpec,
+    half: _Half,
+    picture: npt.NDArray[np.uint8] | None,
+    outputs: npt.NDArray[np.float32],
+    value: float,
+    chosen: npt.NDArray[np.float32],
+) -> Moment:
+    """Of the first environment of `half`; `picture` is what it has drawn of itself."""
+    from a3c_fast.envs import drawn
+    from a3c_fast.moment import Moment, bars_of
+
+    seen = _picture(spec.observation.array_of(half.rows)[0]) if drawn.shows_pictures(config) else None
+    if picture is None:
+        picture, seen = seen, None
+    assert picture is not None
+    mask = None if half.masks is None else half.masks[0]
+    return Moment(
+        picture=picture,
+        seen=seen,
+        step=half.running_length[0],
+        episode_return=half.running_return[0],
+        value=value,
+        bars=bars_of(config, spec.action, outputs, mask, chosen),
+        is_continuous=spec.action.is_continuous,
+    )
 
 
 def _picture(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -268,15 +291,15 @@ class _Module:
         with NewThreadTorch():
             self.state = policy.initial_state(num_envs)
 
-    def act(self, rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.uint8]) -> tuple[Any, None]:
+    def act(self, rows: npt.NDArray[np.uint8], starts: npt.NDArray[np.uint8]) -> tuple[Any, Any]:
         import torch
 
         from a3c_fast._core import NewThreadTorch
 
         with NewThreadTorch(), torch.inference_mode():
             self.state[torch.from_numpy(starts.astype(bool))] = 0
-            outputs, _, self.state = self.policy.step_rows(rows, self.state)
-            return outputs.float().numpy(), None
+            outputs, values, self.state = self.policy.step_rows(rows, self.state)
+            return outputs.float().numpy(), values.float().numpy()
 
 
 def _network(policy: Policy, config: Config, num_envs: int) -> tuple[Network | _Module, str]:
@@ -357,8 +380,8 @@ class Arguments:
     """This checkpoint (*.safetensors) instead of the newest of the run; one from elsewhere must be of the same
     environment and network."""
     video: Path | None = None
-    """Also write what the agent saw in the first episode here (.mp4 or .gif), where that is pictures, or else what the
-    `render()` of a user's environment draws; needs the extra `video`."""
+    """Also write the first episode here (.mp4 or .gif), as the environment draws itself or else as the agent sees it,
+    with the value and the probabilities of its actions; needs the extra `video`."""
 
     @classmethod
     def said(cls, written: Mapping[str, Any]) -> Arguments:
@@ -448,8 +471,10 @@ def _in_words(result: dict[str, Any]) -> str:
 
 def _run(args: Arguments) -> dict[str, Any]:
     from a3c_fast import checkpoint as checkpoints
-    from a3c_fast.errors import CheckpointError, ConfigError
+    from a3c_fast.envs import drawn
+    from a3c_fast.errors import CheckpointError
     from a3c_fast.machine import cores
+    from a3c_fast.video import Video, check
 
     if not args.run_dir.is_dir():
         raise CheckpointError(f"{args.run_dir} is no directory of a run")
@@ -459,25 +484,25 @@ def _run(args: Arguments) -> dict[str, Any]:
     else:
         checkpoint = checkpoints.load_newest(args.run_dir / "checkpoints")
     policy, config = load_policy(checkpoint)
-    frames: list[Any] | None = None
+    watching: contextlib.AbstractContextManager[Video | None] = contextlib.nullcontext()
     if args.video is not None:
-        if not _pace(config):
-            raise ConfigError("video", str(args.video), _no_pictures(config))
-        _check_video(args.video)
-        frames = []
-    result = evaluate(
-        policy,
-        config,
-        episodes=args.episodes,
-        greedy=args.greedy,
-        seed=args.seed,
-        num_threads=cores(),
-        sticky=args.sticky,
-        max_episode_steps=args.max_episode_steps,
-        frames=frames,
-    )
-    if args.video is not None and frames is not None:
-        _write_video(args.video, frames, fps=_pace(config))
+        pace = drawn.frames_per_second(config)
+        if not pace:
+            raise no_pictures(config)
+        check(args.video)
+        watching = Video(args.video, pace)
+    with watching as video:
+        result = evaluate(
+            policy,
+            config,
+            episodes=args.episodes,
+            greedy=args.greedy,
+            seed=args.seed,
+            num_threads=cores(),
+            sticky=args.sticky,
+            max_episode_steps=args.max_episode_steps,
+            watch=None if video is None else video.add,
+        )
     return {"step": checkpoint.step, **result}
 
 
@@ -503,33 +528,6 @@ def _require_same_agent(checkpoint: Checkpoint, path: Path, run_dir: Path) -> No
         if name not in of_training and theirs.get(name) != ours[name]:
             reason = f"it is of another run, with {name} {theirs.get(name)!r}, and {shown(run_dir)} has {ours[name]!r}"
             raise ConfigError("checkpoint", shown(path), reason)
-
-
-def _check_video(path: Path) -> None:
-    """Raises what would otherwise be known when all episodes have been played."""
-    from importlib.util import find_spec
-
-    from a3c_fast.errors import ConfigError
-
-    if find_spec("imageio") is None:
-        raise ImportError("a video needs imageio: install a3c-fast with the extra `video`")
-    if path.suffix.lower() not in (".mp4", ".gif"):
-        raise ConfigError("video", str(path), "it must end in .mp4 or .gif")
-    if not path.parent.is_dir():
-        raise ConfigError("video", str(path), f"{path.parent} is no directory")
-
-
-def _write_video(path: Path, frames: list[Any], fps: float) -> None:
-    import imageio.v3 as imageio
-    import numpy as np
-
-    pictures = np.stack(frames)
-    if max(pictures.shape[1:3]) < _LARGE:  # what networks are given: four times as large
-        pictures = pictures.repeat(4, axis=1).repeat(4, axis=2)
-    missing = [(0, 0), *((0, -extent % 16) for extent in pictures.shape[1:3]), *((0, 0) for _ in pictures.shape[3:])]
-    pictures = np.pad(pictures, missing, mode="edge")  # to a multiple of 16, as codecs like it
-    pace: dict[str, Any] = {"duration": 1000 / fps} if path.suffix.lower() == ".gif" else {"fps": fps}
-    imageio.imwrite(path, pictures, **pace)
 
 
 if __name__ == "__main__":

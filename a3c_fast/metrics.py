@@ -1,9 +1,8 @@
-"""What a run writes down about itself: metrics.jsonl and curve.png."""
+"""What a run writes down about itself in numbers: metrics.jsonl."""
 
 from __future__ import annotations
 
 import errno
-import io
 import json
 import math
 import sys
@@ -17,14 +16,11 @@ from typing import Any
 import msgspec
 
 from a3c_fast import files
-from a3c_fast.imports import import_matplotlib
 from a3c_fast.paths import shown
 
 METRICS_FILE = "metrics.jsonl"
-CURVE_FILE = "curve.png"
 _MOST_BYTES = 2**30
 _MOST = sys.float_info.max  # that a whole number may be, which could else be larger than any float
-_MOST_SHOWN = 1e100  # matplotlib computes with squares of what it shows
 
 
 class RateMeter:
@@ -70,7 +66,6 @@ class MetricsWriter:
 
     def __init__(self, run_dir: Path, first_step: int) -> None:
         """Raises `OSError` with the path when a file cannot be written."""
-        self._run_dir = run_dir
         path = run_dir / METRICS_FILE
         lines, is_whole = _read(run_dir)
         if lines and first_step == 0:
@@ -94,36 +89,9 @@ class MetricsWriter:
         self._file.append(_text(line))
         self.last_step = int(line["step"])
 
-    def close(self, *, draws: bool = True) -> None:
-        """Lets go of the files and `draws` curve.png. Raises `OSError` with the path when that cannot be written."""
+    def close(self) -> None:
+        """Lets go of the file."""
         self._file.close()
-        if draws:
-            draw_curve(self._run_dir)
-
-
-def draw_curve(run_dir: Path) -> None:
-    """curve.png: the mean training return of the last 100 episodes against agent steps and against time.
-
-    Raises `OSError` with the path when it cannot be written; what was there stays.
-    """
-    import_matplotlib()
-    from matplotlib.figure import Figure  # no pyplot: it is not thread-safe and may want a display
-
-    names = ("mean_return_100", "wall_seconds")
-    found = [line for line in read(run_dir) if all(line.get(name) is not None for name in names)]
-    lines = [line for line in found if all(abs(line[name]) <= _MOST_SHOWN for name in names)]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    returns = [line["mean_return_100"] for line in lines]
-    axes[0].plot([line["step"] for line in lines], returns)
-    axes[0].set(xlabel="agent steps", ylabel="mean return, last 100 training episodes")
-    axes[1].plot([line["wall_seconds"] / 60 for line in lines], returns)
-    axes[1].set(xlabel="minutes")
-    for axis in axes:
-        axis.grid(alpha=0.3)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    files.write(run_dir / CURVE_FILE, image.getvalue())
 
 
 _BEGINNING = b'{"step": '  # of a line, which is all that a writer that was killed may have left of the last one

@@ -20,10 +20,12 @@ from a3c_fast import checkpoint as checkpoints
 from a3c_fast import files, stored_settings
 from a3c_fast.board import BOARD_PREFIX
 from a3c_fast.config import STRUCTURAL_FIELDS, Config
+from a3c_fast.curve import CURVE_FILE
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluation_log import BEST_FILE, EVALUATIONS_FILE, Line, text_of
-from a3c_fast.metrics import CURVE_FILE, METRICS_FILE, holds_metrics
+from a3c_fast.metrics import METRICS_FILE, holds_metrics
 from a3c_fast.paths import shown
+from a3c_fast.sessions import SESSIONS_FILE
 from a3c_fast.tracking import TRACKING_FILE
 
 CONFIG_FILE = "config.json"
@@ -155,8 +157,11 @@ class RunDirectory:
         except OSError as error:
             raise self._refused(f"it cannot be read: {error.strerror}") from error
         for name in sorted(names):
-            ours = (CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE, EVALUATIONS_FILE, BEST_FILE)
-            if name not in (*ours, TRACKING_FILE) and not name.startswith(BOARD_PREFIX):
+            ours = (
+                *(CONFIG_FILE, CHECKPOINTS, LOCK_FILE, METRICS_FILE, CURVE_FILE, SESSIONS_FILE),
+                *(EVALUATIONS_FILE, BEST_FILE, TRACKING_FILE),
+            )
+            if name not in ours and not name.startswith(BOARD_PREFIX):
                 continue
             try:
                 mode = (self.path / name).lstat().st_mode
@@ -240,6 +245,7 @@ class RunDirectory:
                 CURVE_FILE: not begun,
                 EVALUATIONS_FILE: not begun,
                 BEST_FILE: not begun,
+                SESSIONS_FILE: not begun,
                 CHECKPOINTS: not begun,
             }
             for name, is_of_no_run in of_no_run.items():

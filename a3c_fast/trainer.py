@@ -25,6 +25,7 @@ from a3c_fast.assembly import check_threads, make_clients, make_engine, make_net
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of
+from a3c_fast.curve import EVERY_SECONDS, FIRST_SECONDS, CurveOfRun
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.evaluation_log import Line, reached
 from a3c_fast.evaluations import Evaluations
@@ -37,9 +38,11 @@ from a3c_fast.network_factory import register
 from a3c_fast.notebook import Board, in_notebook
 from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
+from a3c_fast.recent_returns import RecentReturns
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.schedules import LIVE_FIELDS, Schedule, without_schedule
 from a3c_fast.schedules import checked as checked_schedules
+from a3c_fast.sessions import Sessions
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
 from a3c_fast.trackers import Tracker
@@ -71,6 +74,8 @@ class Trainer:
 
     _engine: _core.Engine | None = None
     _metrics: MetricsWriter | None = None
+    _sessions: Sessions | None = None
+    _curve: CurveOfRun | None = None
     _run_directory: RunDirectory | None = None
     _tracking: Tracking | None = None
     _network: UserNetwork | None = None
@@ -100,7 +105,7 @@ class Trainer:
         self._owner_pid = os.getpid()
         # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
         self._writing = threading.RLock()
-        self._next_log = self._next_checkpoint = 0.0
+        self._next_log = self._next_checkpoint = self._next_curve = 0.0
         # Steps, updates, whether at rest, and number of changes, of the newest checkpoint.
         self._saved: tuple[int, int, bool, int] | None = None
         self._changes: list[tuple[int, str, float | str]] = []
@@ -112,6 +117,7 @@ class Trainer:
         self._env_threads: set[int] = set()  # idents of those that step environments in this process
         self._told_step = -1  # of the newest line of metrics that readers were told
         self._readers: weakref.WeakSet[Events] = weakref.WeakSet()  # guarded by _writing
+        self._recent_returns = RecentReturns()
         self._last_stats: dict[str, Any] = {}
         try:
             if env is not None:
@@ -193,10 +199,14 @@ class Trainer:
         self._engine = make_engine(self.config, self._spec, self._network, list(clients))
         if resumed:
             self._load(resumed)
+            self._recent_returns = RecentReturns([value for value, _ in resumed.recent_episodes])
             self._changes = list(resumed.changes)
         if self._run_directory is not None:
             self._run_directory.write_config(self.config)
             self._metrics = MetricsWriter(self._run_directory.path, first_step)
+            first_seconds = resumed.wall_seconds if resumed else 0.0
+            self._sessions = Sessions(self._run_directory.path, first_step, first_seconds, self.isa)
+            self._curve = CurveOfRun(self._run_directory)
         if self.config.evaluate_every:
             self._evaluations = Evaluations(self.config, self._run_directory, first_step)
         if self._run_directory is not None or following:
@@ -296,6 +306,7 @@ class Trainer:
             self._rate = RateMeter()
             self._next_log = now + self.config.log_every_seconds
             self._next_checkpoint = now + self.config.checkpoint_every_seconds
+            self._next_curve = now + FIRST_SECONDS
             supervisor = Supervisor(engine, run, self._look, self._finish)
             try:
                 supervisor.start()
@@ -485,10 +496,11 @@ class Trainer:
 
         step, frames, updates, episodes, skipped_updates are counts of the whole run; wall_seconds is training time;
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
-        training episodes, mean_return_20 over the last 20; the losses, entropy (nats), grad_norm (before clipping),
-        approx_kl (nats) and clip_fraction over each worker's last 100 updates; explained_variance over the samples of
-        each worker's last 100 rollouts, with the values that acted; learning_rate and entropy_coef as they are by now;
-        evaluation_return is the mean return of the newest evaluation. docs/tracking.md says more of each. None where
+        training episodes, std_return_100 is the standard deviation of their returns, mean_return_20 over the last 20;
+        the losses, entropy (nats), grad_norm (before clipping), approx_kl (nats) and clip_fraction over each worker's
+        last 100 updates; explained_variance over the samples of each worker's last 100 rollouts, with the values that
+        acted; learning_rate and entropy_coef as they are by now; evaluation_return is the mean return of the newest
+        evaluation. docs/tracking.md says more of each. None where
         there is nothing yet.
         """
         return self._stats(self._require())
@@ -603,6 +615,9 @@ class Trainer:
         if self._run_directory is None:
             raise ValueError("path is None, but without a run_dir it must name a file")
         saved = self._run_directory.save(content, self.config.keep_checkpoints)
+        if self._sessions is not None:
+            with self._told_once("sessions.json"):
+                self._sessions.update(content.step, content.wall_seconds, self._require().stage_seconds())
         self._publish(Saved(content.step, saved))
         self._saved = (content.step, content.updates, bool(content.workers), len(content.changes))
         return saved
@@ -663,7 +678,9 @@ class Trainer:
                 last_first.callback(self._run_directory.close)
             if self._metrics is not None:
                 last_first.enter_context(self._told_once("the curve"))
-                last_first.callback(self._metrics.close, draws=self._directory_is_own())
+                if self._curve is not None:
+                    last_first.callback(self._curve.finish, self.config)
+                last_first.callback(self._metrics.close)
                 self._metrics = None
             if self._tracking is not None:
                 last_first.enter_context(self._told_once("TensorBoard"))
@@ -671,15 +688,6 @@ class Trainer:
                 self._tracking = None
             if engine is not None:
                 last_first.callback(engine.close)
-
-    def _directory_is_own(self) -> bool:
-        if self._run_directory is None:
-            return False
-        try:
-            self._run_directory.require_own()
-        except OSError:
-            return False
-        return True
 
     def _close_whatever_happens(self) -> None:
         """Where nobody would see an error."""
@@ -719,6 +727,7 @@ class Trainer:
         if engine.running:
             line["steps_per_second"] = self._rate.update(time.monotonic(), line["step"])
         line["frames"] = line["step"] * self.config.frame_skip
+        core["std_return_100"] = self._recent_returns.std(engine)
         line |= {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
         }
@@ -813,6 +822,10 @@ class Trainer:
                 with self._told_once("a checkpoint"):
                     self._save(None)
             self._look_at_evaluations(engine)
+            if self._curve is not None and now >= self._next_curve:
+                self._next_curve = now + EVERY_SECONDS
+                with self._told_once("the curve"):
+                    self._curve.begin(self.config)
         core = engine.stats()
         if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
             self._request_stop(engine, "max_minutes")

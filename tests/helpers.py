@@ -46,7 +46,7 @@ METRICS_KEYS = {
     *("value_loss", "entropy", "grad_norm", "learning_rate", "updates"),
 }
 EXTRA_METRICS_KEYS = {
-    *("mean_length_100", "mean_return_20", "skipped_updates", "entropy_coef", "evaluation_return"),
+    *("mean_length_100", "mean_return_20", "std_return_100", "skipped_updates", "entropy_coef", "evaluation_return"),
     *("explained_variance", "approx_kl", "clip_fraction"),
 }
 

@@ -148,7 +148,7 @@ def check_run_dir(run_dir: Path, result: Result) -> list[dict[str, Any]]:
 
     names = {path.name for path in run_dir.iterdir() if not path.name.startswith(".")}
     events = {name for name in names if name.startswith("events.out.tfevents.")}
-    assert names - events == {"config.json", "metrics.jsonl", "checkpoints", "curve.png"}
+    assert names - events == {"config.json", "metrics.jsonl", "sessions.json", "checkpoints", "curve.png"}
     assert events
 
     config = Config.from_json(json.loads((run_dir / "config.json").read_text()))

@@ -16,28 +16,31 @@ from children import HERE, modules_of_the_tests, no_child_is_left  # noqa: F401
 from helpers import EVALUATE, run_cold
 
 from a3c_fast import Config, Trainer
+from a3c_fast.envs.drawn import frames_per_second
 from a3c_fast.errors import ConfigError
-from a3c_fast.evaluate import _pace, _write_video, evaluate
+from a3c_fast.evaluate import evaluate
+from a3c_fast.moment import Moment
 
 
-def frames_of(make: Callable[..., Any], **settings: Any) -> tuple[list[Any], Config]:
-    frames: list[Any] = []
+def moments_of(make: Callable[..., Any], **settings: Any) -> tuple[list[Moment], Config]:
+    moments: list[Moment] = []
     with Trainer(Config(num_workers=1, total_steps=100, **settings), env=make) as trainer:
-        evaluate(trainer.policy(), trainer.config, episodes=3, frames=frames)
-        return frames, trainer.config
+        evaluate(trainer.policy(), trainer.config, episodes=3, watch=moments.append)
+        return moments, trainer.config
 
 
 @pytest.mark.parametrize("make", [user_envs.Drawn, user_envs.several_that_are_drawn])
-def test_what_the_environment_draws_is_a_frame(make: Callable[..., Any]) -> None:
-    frames, config = frames_of(make)
-    assert [frame.shape for frame in frames] == 5 * [(30, 50, 3)]
-    assert [frame[0, 0, 0] for frame in frames] == [0, 1, 2, 3, 4]
-    assert _pace(config) == 12
+def test_what_the_environment_draws_is_watched(make: Callable[..., Any]) -> None:
+    moments, config = moments_of(make)
+    assert [moment.picture.shape for moment in moments] == 5 * [(30, 50, 3)]
+    assert [moment.picture[0, 0, 0] for moment in moments] == [0, 1, 2, 3, 4]
+    assert [moment.step for moment in moments] == [0, 1, 2, 3, 4]
+    assert frames_per_second(config) == 12
 
 
 def test_what_draws_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"shows no pictures, and its environments have no render_mode 'rgb_array'"):
-        frames_of(user_envs.Point)
+    with pytest.raises(ConfigError, match=r"no pictures, and its environments have no render_mode 'rgb_array'"):
+        moments_of(user_envs.Point)
 
 
 @pytest.mark.parametrize(
@@ -49,15 +52,8 @@ def test_what_draws_nothing_is_refused() -> None:
 )
 def test_what_cannot_be_drawn_is_told(picture: Any, sentence: str) -> None:
     with pytest.raises(RuntimeError, match=sentence) as caught:
-        frames_of(partial(user_envs.Drawn, picture=picture))
+        moments_of(partial(user_envs.Drawn, picture=picture))
     assert "\n" not in str(caught.value)
-
-
-def test_a_video_of_any_size(tmp_path: Path) -> None:
-    for shape, expected in (((30, 50, 3), (128, 208)), ((100, 250, 3), (112, 256)), ((84, 84), (336, 336))):
-        pictures = [np.full(shape, value, np.uint8) for value in (0, 100, 200)]
-        _write_video(tmp_path / "a.gif", pictures, 12)
-        assert imageio.imread(tmp_path / "a.gif").shape[1:3] == expected
 
 
 def test_the_command_films_it(tmp_path: Path) -> None:
@@ -67,4 +63,6 @@ def test_the_command_films_it(tmp_path: Path) -> None:
         trainer.run()
     done = run_cold(EVALUATE, "run", "--episodes", "1", "--video", "a.gif", cwd=tmp_path)
     assert done.status == 0, done
-    assert imageio.imread(tmp_path / "a.gif").shape[1:3] == (128, 208)
+    frames = imageio.imread(tmp_path / "a.gif")
+    assert len(frames) == 5
+    assert frames.shape[1:3] == (240, 680)  # eight times as large, and the panel beside it

@@ -1,4 +1,4 @@
-"""metrics.jsonl and curve.png, apart from a run."""
+"""metrics.jsonl, apart from a run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3c_fast import files, metrics
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def line(step: int, **values: Any) -> dict[str, Any]:
@@ -72,7 +70,6 @@ def test_what_is_no_line_of_metrics_is_left_out_and_kept_aside(tmp_path: Path, t
     content = first + text + b"\n" + b"".join(others)
     (tmp_path / "metrics.jsonl").write_bytes(content)
     assert metrics.read(tmp_path) == rows
-    metrics.draw_curve(tmp_path)
     with pytest.warns(UserWarning, match=r"metrics\.jsonl is damaged: it is kept as damaged_metrics\.jsonl") as caught:
         writer = metrics.MetricsWriter(tmp_path, 20)
     assert len(caught) == 1
@@ -134,52 +131,8 @@ def test_a_full_disk_is_told_with_the_file_and_the_next_line_is_whole(
     assert [row["step"] for row in read_lines(tmp_path)] == [10, 30]
 
 
-def test_a_curve_that_cannot_be_drawn_is_told_when_all_else_is_closed(tmp_path: Path) -> None:
-    writer = metrics.MetricsWriter(tmp_path, 0)
-    writer.write(line(10, mean_return_100=1.0))
-    (tmp_path / "curve.png").mkdir()
-    with pytest.raises(IsADirectoryError) as caught:
-        writer.close()
-    assert caught.value.filename == str(tmp_path / "curve.png")
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
-    with pytest.raises(OSError, match="it is closed"):
-        writer.write(line(20))
-
-
 def test_no_file_is_no_lines(tmp_path: Path) -> None:
     assert metrics.read(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "rows", [[], [line(0)], [line(0), line(10, mean_return_100=1.0)], [line(i, mean_return_100=i) for i in range(99)]]
-)
-def test_the_curve_is_an_image_whatever_there_is_to_show(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    from matplotlib.image import imread
-
-    writer = metrics.MetricsWriter(tmp_path, 0)
-    for row in rows:
-        writer.write(row)
-    writer.close()
-    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
-    image = imread(tmp_path / "curve.png")
-    assert image.shape[0] > 200
-    assert image.shape[1] > 500
-    assert image[..., :3].min() < 0.5  # something is drawn: axes at least
-
-
-def test_the_curve_shows_the_returns(tmp_path: Path) -> None:
-    from matplotlib.image import imread
-
-    images = []
-    for name, returns in (("up", (0.0, 10.0)), ("down", (10.0, 0.0))):
-        (tmp_path / name).mkdir()
-        rows = [line(i + 1, mean_return_100=value) for i, value in enumerate(returns)]
-        (tmp_path / name / "metrics.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
-        )
-        metrics.draw_curve(tmp_path / name)
-        images.append(imread(tmp_path / name / "curve.png"))
-    assert (images[0] != images[1]).any()
 
 
 def test_rate_over_the_last_seconds() -> None:
@@ -201,14 +154,13 @@ def test_rate_of_a_run_that_stands_still_goes_to_zero() -> None:
     assert rate == 0
 
 
-def test_numbers_that_no_picture_shows_end_no_run(tmp_path: Path) -> None:
+def test_numbers_that_no_line_holds_are_put_aside(tmp_path: Path) -> None:
     whole = line(10, mean_return_100=1.0)
     huge = [json.dumps(line(30)).replace("null", "1" + 350 * "0"), json.dumps(line(20, mean_return_100=1e308))]
     (tmp_path / "metrics.jsonl").write_text("\n".join([json.dumps(whole), *huge, ""]), encoding="utf-8")
     assert [row["step"] for row in metrics.read(tmp_path)] == [10, 20]
     with pytest.warns(UserWarning, match="is damaged: it is kept as damaged_metrics"):
         metrics.MetricsWriter(tmp_path, 100).close()
-    assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 
 
 def test_more_than_any_run_writes_is_put_aside(tmp_path: Path) -> None:

@@ -18,10 +18,14 @@ from helpers import DATA, FAKE, PATIENCE, Process, read_lines, start
 
 from a3c_fast import Config, Trainer, files, metrics
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast.curve import draw_curve
 from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.run_directory import RunDirectory
 
-NAMES = (".lock", "config.json", "metrics.jsonl", "curve.png", "checkpoints", "events.out.tfevents.1.host.1.0")
+NAMES = (
+    *(".lock", "config.json", "metrics.jsonl", "curve.png", "sessions.json", "checkpoints"),
+    "events.out.tfevents.1.host.1.0",
+)
 
 
 def config_of(run_dir: Path, **changes: Any) -> Config:
@@ -113,7 +117,7 @@ def test_the_directory_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 def test_another_name_of_a_file_of_the_run_keeps_its_content(copy: Path, tmp_path: Path) -> None:
-    names = ("config.json", "metrics.jsonl", "curve.png", ".lock")
+    names = ("config.json", "metrics.jsonl", "curve.png", "sessions.json", ".lock")
     for name in names:
         (tmp_path / f"kept_{name}").hardlink_to(copy / name)
     before = {name: (copy / name).read_bytes() for name in names}
@@ -147,6 +151,7 @@ def test_a_link_that_comes_later_is_not_followed(tmp_path: Path, outside: Path) 
         ("config.json", ""),
         ("config.json", "[]"),
         ("curve.png", "mine"),
+        ("sessions.json", "[]"),
         (".lock", ""),
         (".lock", "1234\n"),
         ("metrics.jsonl", "mine"),
@@ -416,12 +421,13 @@ def test_a_directory_that_is_deleted_while_it_trains_is_told_and_not_made_again(
         lambda: directory.save(saved, 3),
         lambda: writer.write({"step": 5}),
         lambda: directory.write_config(config),
-        writer.close,
+        lambda: draw_curve(run_dir, config),
     ):
         with pytest.raises(FileNotFoundError) as caught:
             call()
         assert str(caught.value.filename).startswith(str(run_dir))
     assert not run_dir.exists()
+    writer.close()
     directory.close()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from a3c_fast.envs import envpool, processes, scripted
+from a3c_fast.envs import drawn, envpool, processes, scripted
 from a3c_fast.envs.env_host import host_of
 from a3c_fast.envs.env_thread import EnvThread
 from a3c_fast.envs.envpool import threads_of_pool
@@ -66,15 +66,17 @@ def make_client(
 ) -> EnvClient:
     """`len(seeds)` environments as the core steps them, freshly reset; `num_threads` of EnvPool's step them.
 
-    With `training` False they report true scores: lives do not end episodes and rewards are not clipped. A user's
-    environments are asked for a `render_mode`, see `frame_of`.
+    With `training` False they report true scores: lives do not end episodes and rewards are not clipped. With a
+    `render_mode` they can be drawn, see `frame_of`.
     Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
     """
     if config.family == "fake":
         return scripted.make_client(config.env_id, seeds)
     if config.family == "gymnasium":
         return processes.make_clients(config.env_id, spec_of(config), [seeds], limit_of(config), render_mode)[0]
-    return envpool.make_client(config, spec_of(config), seeds, training=training, num_threads=num_threads)
+    return envpool.make_client(
+        config, spec_of(config), seeds, training=training, num_threads=num_threads, render_mode=render_mode
+    )
 
 
 def make_clients(config: Config, seeds: Sequence[Sequence[int]]) -> list[EnvClient]:
@@ -85,13 +87,11 @@ def make_clients(config: Config, seeds: Sequence[Sequence[int]]) -> list[EnvClie
 
 
 def frame_of(config: Config, client: EnvClient) -> npt.NDArray[np.uint8]:
-    """What the first of a user's environments of `render_mode` DRAWN looks like, [height, width, 3].
+    """What the first of a client's environments of `render_mode` DRAWN looks like, [height, width, 3].
 
     Between recv() and send(). Raises `RuntimeError` in one sentence where it cannot be drawn.
     """
-    host = host_of(client)
-    assert host is not None
-    return host.frame(limit_of(config))
+    return drawn.frame_of(client, limit_of(config))
 
 
 def thread_of(client: EnvClient) -> int | None:

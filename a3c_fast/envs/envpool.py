@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from a3c_fast.envs import drawn
 from a3c_fast.envs.families import options_of
 from a3c_fast.envs.spec import EnvSpec
 from a3c_fast.errors import ConfigError
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     from a3c_fast.config import Config
 
 
-def make_pool(config: Config, seeds: Sequence[int], *, training: bool, num_threads: int = 1) -> Any:
-    """A synchronous EnvPool pool of `len(seeds)` environments.
+def make_pool(
+    config: Config, seeds: Sequence[int], *, training: bool, num_threads: int = 1, render_mode: str = ""
+) -> Any:
+    """A synchronous EnvPool pool of `len(seeds)` environments, which can draw themselves with a `render_mode`.
 
     With `training` False the pool reports true scores: lives do not end episodes and rewards are not clipped.
     """
     require_threads(threads_of_pool(len(seeds), num_threads), "num_threads", num_threads)
     options = dict(options_of(config.family))
+    if render_mode:
+        options["render_mode"] = render_mode
     if config.family == "atari":
         options |= {
             "frame_skip": config.frame_skip,
@@ -62,13 +67,19 @@ def threads_of_pool(num_envs: int, num_threads: int) -> int:
 
 
 def make_client(
-    config: Config, spec: EnvSpec, seeds: Sequence[int], *, training: bool = True, num_threads: int = 1
+    config: Config,
+    spec: EnvSpec,
+    seeds: Sequence[int],
+    *,
+    training: bool = True,
+    num_threads: int = 1,
+    render_mode: str = "",
 ) -> EnvClient:
     """A pool as the core steps it, freshly reset.
 
     Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
     """
-    pool = make_pool(config, seeds, training=training, num_threads=num_threads)
+    pool = make_pool(config, seeds, training=training, num_threads=num_threads, render_mode=render_mode)
     try:
         client = _wrap(pool, spec, len(seeds))
         pool.async_reset()
@@ -79,6 +90,8 @@ def make_client(
             f"({error}): install an EnvPool from 1.0 on and below 1.3"
         ) from error
     pool.async_reset()
+    if render_mode:
+        drawn.remember(client, pool)
     return client
 
 
