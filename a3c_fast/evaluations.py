@@ -33,7 +33,7 @@ class _Job:
 
 
 class Evaluations:
-    """Of one trainer. `Trainer._writing` guards all but `abandon` and `wait`, which any thread may call."""
+    """Of one trainer. `Record.writing` guards all but `abandon` and `wait`, which any thread may call."""
 
     def __init__(self, config: Config, run_directory: RunDirectory | None, first_step: int) -> None:
         """Reads what there is. Raises `OSError` with the path of a file that cannot be read."""

@@ -95,7 +95,7 @@ class Events:
         self._changed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         weakref.finalize(self, os.close, self._changed)
         self._ended = False  # written after the last event is there
-        self._dropped_events = 0  # of those who add, with `Trainer._writing` held
+        self._dropped_events = 0  # of those who add, with `Record.writing` held
         self._dropped_episodes = 0  # of the reader alone, as what follows
         self._read: deque[Event] = deque()
 
@@ -105,7 +105,7 @@ class Events:
         return self._dropped_events + self._dropped_episodes
 
     def add(self, event: Event) -> None:
-        """By those who hold `Trainer._writing`."""
+        """By those who hold `Record.writing`."""
         if len(self._waiting) >= _MOST_WAITING:
             with contextlib.suppress(IndexError):  # the reader was quicker
                 self._waiting.popleft()

@@ -50,7 +50,7 @@ class _Tracked(msgspec.Struct):
 class Tracking:
     """TensorBoard, where a run has a directory, and the trackers of one trainer.
 
-    All methods but `wait` are called by one thread at a time, with `Trainer._writing` held, and wait for no tracker.
+    All methods but `wait` are called by one thread at a time, with `Record.writing` held, and wait for no tracker.
     """
 
     def __init__(

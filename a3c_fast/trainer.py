@@ -6,9 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
-import sys
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,29 +23,22 @@ from a3c_fast.assembly import check_threads, make_clients, make_engine, make_net
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of
-from a3c_fast.curve import EVERY_SECONDS, FIRST_SECONDS, CurveOfRun
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
-from a3c_fast.evaluation_log import Line, reached
-from a3c_fast.evaluations import Evaluations
-from a3c_fast.events import Ended, Evaluated, Event, Events, Metrics, Reason, Saved
+from a3c_fast.events import Ended, Event, Events, Reason
 from a3c_fast.learned import Learned
 from a3c_fast.machine import cores
 from a3c_fast.memory import check_memory
-from a3c_fast.metrics import MetricsWriter, RateMeter
 from a3c_fast.network_factory import register
 from a3c_fast.notebook import Board, in_notebook
 from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
-from a3c_fast.recent_returns import RecentReturns
+from a3c_fast.record import Record, tell
 from a3c_fast.run_directory import RunDirectory
-from a3c_fast.schedules import LIVE_FIELDS, Schedule, without_schedule
-from a3c_fast.schedules import checked as checked_schedules
-from a3c_fast.sessions import Sessions
+from a3c_fast.schedules import LIVE_FIELDS
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
 from a3c_fast.trackers import Tracker
-from a3c_fast.tracking import Tracking, make_trackers
-from a3c_fast.user_network import UserNetwork
+from a3c_fast.tracking import make_trackers
 from a3c_fast.values import real_number, whole_number
 
 _FINISH_SECONDS = 10.0  # for the thread of a run that has ended to be done with it
@@ -73,13 +64,8 @@ class Trainer:
     """
 
     _engine: _core.Engine | None = None
-    _metrics: MetricsWriter | None = None
-    _sessions: Sessions | None = None
-    _curve: CurveOfRun | None = None
     _run_directory: RunDirectory | None = None
-    _tracking: Tracking | None = None
-    _network: UserNetwork | None = None
-    _evaluations: Evaluations | None = None
+    _record: Record | None = None
 
     def __init__(
         self,
@@ -103,21 +89,9 @@ class Trainer:
         with, see `from_checkpoint`. `trackers` follow the run besides those of `config.track`, see docs/tracking.md.
         """
         self._owner_pid = os.getpid()
-        # Held while metrics and checkpoints are written and by close(); what follows is guarded by it.
-        self._writing = threading.RLock()
-        self._next_log = self._next_checkpoint = self._next_curve = 0.0
-        # Steps, updates, whether at rest, and number of changes, of the newest checkpoint.
-        self._saved: tuple[int, int, bool, int] | None = None
-        self._changes: list[tuple[int, str, float | str]] = []
-        self._told: dict[str, str] = {}  # what could not be written, and the failure that the user knows of
-        self._rate = RateMeter()
-        self._began = (0, 0.0)  # steps and seconds of training when the last run did
-        self._supervisor: Supervisor | None = None  # of the last run that has begun
+        self._supervisor: Supervisor | None = None  # of the last run that has begun; guarded by _record.writing
         self._reason: Reason | None = None  # why that run was asked to end; any thread may be the first to say one
         self._env_threads: set[int] = set()  # idents of those that step environments in this process
-        self._told_step = -1  # of the newest line of metrics that readers were told
-        self._readers: weakref.WeakSet[Events] = weakref.WeakSet()  # guarded by _writing
-        self._recent_returns = RecentReturns()
         self._last_stats: dict[str, Any] = {}
         try:
             if env is not None:
@@ -179,39 +153,32 @@ class Trainer:
         following = make_trackers(config, trackers)
         num_workers = len(clients) if clients is not None else config.num_workers or cores()
         self.config = dataclasses.replace(config, num_workers=num_workers)
-        self._spec = envs.spec_of(config)
-        check_model(self.config, self._spec)
+        spec = envs.spec_of(config)
+        check_model(self.config, spec)
         if self.config.network is None:
-            check_memory(self.config, self._spec)
+            check_memory(self.config, spec)
         check_threads(self.config)
-        self.isa = kernels_of(self.config, self._spec)
+        self.isa = kernels_of(self.config, spec)
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         self.kind = self._run_directory.kind if self._run_directory else "new"
         resumed = (self._run_directory.resumed if self._run_directory else None) or checkpoint
-        first_step = resumed.step if resumed else 0
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
-        if self.config.network is not None:
-            self._network = make_network(self.config, self._spec, resumed)
+        network = make_network(self.config, spec, resumed) if self.config.network is not None else None
         if clients is None:
-            clients = make_clients(self.config, first_step)
+            clients = make_clients(self.config, resumed.step if resumed else 0)
         self._env_threads = {ident for client in clients if (ident := envs.thread_of(client)) is not None}
-        self._engine = make_engine(self.config, self._spec, self._network, list(clients))
-        if resumed:
-            self._load(resumed)
-            self._recent_returns = RecentReturns([value for value, _ in resumed.recent_episodes])
-            self._changes = list(resumed.changes)
-        if self._run_directory is not None:
-            self._run_directory.write_config(self.config)
-            self._metrics = MetricsWriter(self._run_directory.path, first_step)
-            first_seconds = resumed.wall_seconds if resumed else 0.0
-            self._sessions = Sessions(self._run_directory.path, first_step, first_seconds, self.isa)
-            self._curve = CurveOfRun(self._run_directory)
-        if self.config.evaluate_every:
-            self._evaluations = Evaluations(self.config, self._run_directory, first_step)
-        if self._run_directory is not None or following:
-            begin = (first_step, self.kind == "resumed")
-            self._tracking = Tracking(self._engine, self.config, self.isa, begin, following, _tell)
+        self._engine = make_engine(self.config, spec, network, list(clients))
+        self._record = Record(
+            self._engine,
+            self.config,
+            spec,
+            network,
+            kernels=self.isa,
+            run_directory=self._run_directory,
+            resumed=resumed,
+            trackers=following,
+        )
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -270,7 +237,7 @@ class Trainer:
             if begun:
                 with contextlib.suppress(_ClosedError):
                     self.stop()
-        with self._writing:
+        with self._kept().writing:
             line = self._last_stats if self._engine is None else self.stats()
         if board is not None:
             board.show(line)
@@ -291,22 +258,16 @@ class Trainer:
         engine = self._require()
         earlier = self._supervisor
         if earlier is not None and not engine.under_way:
-            self._abandon_evaluation()
+            self._kept().abandon_evaluation()
             earlier.wait(_FINISH_SECONDS)  # what it still does belongs to the run before
         most = self.config.total_steps
         until = most if until is None else whole_number("until", until, 0, most)
-        now = time.monotonic()
-        with self._writing:
+        record = self._kept()
+        with record.writing:
             before = engine.stats()
             run = engine.start(until)
             self._reason = None
-            if self._evaluations is not None:
-                self._evaluations.renew()
-            self._began = (before["steps"], before["wall_seconds"])
-            self._rate = RateMeter()
-            self._next_log = now + self.config.log_every_seconds
-            self._next_checkpoint = now + self.config.checkpoint_every_seconds
-            self._next_curve = now + FIRST_SECONDS
+            record.begin(before)
             supervisor = Supervisor(engine, run, self._look, self._finish)
             try:
                 supervisor.start()
@@ -314,8 +275,8 @@ class Trainer:
                 self._wait_for_the_end(engine, engine.request_stop())
                 raise
             self._supervisor = supervisor
-            if self._tracking is not None:
-                self._tracking.begin()
+            if record.tracking is not None:
+                record.tracking.begin()
             _supervisors.add(supervisor)
 
     @counted
@@ -379,10 +340,11 @@ class Trainer:
         return events
 
     def _new_reader(self) -> Events:
-        events = Events(self._require())
-        with self._writing:
-            self._readers.add(events)
-        return events
+        self._require()
+        record = self._kept()
+        with record.writing:
+            self._require()
+            return record.new_reader()
 
     @counted
     def pause(self) -> bool:
@@ -401,16 +363,16 @@ class Trainer:
     @counted
     def resume(self) -> bool:
         """Lets the workers of a paused run go on as if nothing had been; False where the run has ended meanwhile."""
-        engine = self._require()
-        with self._writing:
-            self._rate = RateMeter()
+        engine, record = self._require(), self._kept()
+        with record.writing:
+            record.go_on()
         return engine.resume()
 
     @counted
     def request_stop(self) -> None:
         """Asks workers that run to end at their next environment step; does not wait."""
         self._request_stop(self._require(), "stopped")
-        self._abandon_evaluation()
+        self._kept().abandon_evaluation()
 
     @counted
     def stop(self) -> None:
@@ -421,10 +383,12 @@ class Trainer:
         """
         engine = self._require()
         self._refuse_own_environments("stop")
-        self._abandon_evaluation()
+        record = self._kept()
+        record.abandon_evaluation()
         self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
-        with self._writing:
-            self._save_what_is_not_saved()
+        with record.writing:
+            self._require()
+            record.save_what_is_not_saved()
 
     @counted
     def close(self) -> None:
@@ -439,24 +403,25 @@ class Trainer:
         # What interrupts this, such as a signal's handler, leaves the trainer open: close() can be called again. Others
         # may write until the workers have ended: the environments of the program may be among them.
         engine.refuse_starts()
-        self._abandon_evaluation()
+        record = self._kept()
+        record.abandon_evaluation()
         self._wait_for_the_end(engine, self._request_stop(engine, "stopped"))
-        with self._writing:
+        with record.writing:
             if self._engine is None:  # another thread's close() came first
                 return
             failure = None
             try:
-                self._save_what_is_not_saved()
+                record.save_what_is_not_saved()
             except Exception as error:
                 failure = error
-            self._last_stats = self._stats(engine)
-            self._publish(Ended(self._reason_of(engine), self._last_stats["step"]))
-            supervisor, tracking = self._supervisor, self._tracking
+            self._last_stats = record.stats(engine)
+            record.publish(Ended(self._reason_of(engine), self._last_stats["step"]))
+            supervisor = self._supervisor
             self._release()
         if supervisor is not None and not supervisor.is_this_thread():
             supervisor.wait(_FINISH_SECONDS)  # until it lets go of the engine
-        if tracking is not None:
-            tracking.wait()
+        if record.tracking is not None:
+            record.tracking.wait()
         if failure is not None:
             raise failure
 
@@ -503,7 +468,7 @@ class Trainer:
         evaluation. docs/tracking.md says more of each. None where
         there is nothing yet.
         """
-        return self._stats(self._require())
+        return self._kept().stats(self._require())
 
     @counted
     def stage_seconds(self) -> dict[str, float]:
@@ -527,35 +492,26 @@ class Trainer:
         config.json have it, and a run that goes on goes on with it; `changes` says when it was. Raises `ConfigError`
         for another setting and for a value that cannot be; then nothing has changed.
         """
-        engine = self._require()
+        self._require()
         for name, value in settings.items():
             if name not in LIVE_FIELDS:
                 raise ConfigError(name, value, f"only {', '.join(LIVE_FIELDS)} can change while a run is under way")
-        with self._writing:
-            config = _with_settings(self.config, settings)
-            schedules = checked_schedules(config.schedules)
-            step = engine.stats()["steps"]
-            for name in settings:
-                schedule = schedules.get(name)
-                if schedule is None:
-                    engine.set(name, getattr(config, name))
-                else:
-                    engine.set_schedule(name, schedule.through(config.total_steps))
-                self._changes.append((step, name, getattr(config, name) if schedule is None else str(schedule)))
-            self.config = config
-            if self._run_directory is not None:
-                with self._told_once("config.json"):
-                    self._run_directory.write_config(config)
+        record = self._kept()
+        with record.writing:
+            self._require()
+            record.change(settings)
+            self.config = record.config
 
     @property
     def changes(self) -> list[tuple[int, str, float | str]]:
         """What `set` has changed in the whole run: (agent step, name, number or schedule), oldest first."""
-        return list(self._changes)
+        return list(self._kept().changes)
 
     @property
     def evaluations(self) -> list[dict[str, Any]]:
         """The lines of evaluations.jsonl, those of the whole run that `evaluate_every` asked for, oldest first."""
-        return [] if self._evaluations is None else [msgspec.to_builtins(line) for line in self._evaluations.lines]
+        evaluations = self._kept().evaluations
+        return [] if evaluations is None else [msgspec.to_builtins(line) for line in evaluations.lines]
 
     @property
     def running(self) -> bool:
@@ -603,57 +559,12 @@ class Trainer:
         on resume. While workers run it is a Hogwild snapshot without their random numbers.
         """
         self._require()
-        with self._writing:
-            return self._save(path)
+        record = self._kept()
+        with record.writing:
+            self._require()
+            return record.save(path)
 
     # Inside ----------------------------------------------------------------------------------------------------------
-
-    def _save(self, path: str | Path | None) -> Path:
-        content = self._learned().checkpoint(list(self._changes))
-        if path is not None:
-            return checkpoints.save(content, Path(path).expanduser())
-        if self._run_directory is None:
-            raise ValueError("path is None, but without a run_dir it must name a file")
-        saved = self._run_directory.save(content, self.config.keep_checkpoints)
-        if self._sessions is not None:
-            with self._told_once("sessions.json"):
-                self._sessions.update(content.step, content.wall_seconds, self._require().stage_seconds())
-        self._publish(Saved(content.step, saved))
-        self._saved = (content.step, content.updates, bool(content.workers), len(content.changes))
-        return saved
-
-    def _save_what_is_not_saved(self) -> None:
-        """With `_writing` held and, unless another thread has begun a run again, no worker running."""
-        engine = self._require()
-        if engine.phase == "ready":
-            return
-        core = engine.stats()
-        is_saved = self._saved == (core["steps"], core["updates"], engine.phase != "failed", len(self._changes))
-        if self._run_directory is not None and not is_saved:
-            self._save(None)
-        self._write_metrics()
-
-    def _write_metrics(self) -> None:
-        """With `_writing` held. No new line where no rollout has ended since the last: steps rise from line to line."""
-        engine = self._require()
-        line = self._stats(engine)
-        if not engine.running:  # the last line of a run has the rate of all of it
-            steps, seconds = line["step"] - self._began[0], line["wall_seconds"] - self._began[1]
-            line["steps_per_second"] = steps / seconds if seconds > 0 else 0.0
-        if line["step"] > self._told_step:
-            self._told_step = line["step"]
-            self._publish(Metrics(line))
-        if self._metrics is not None and line["step"] > self._metrics.last_step:
-            with self._told_once("metrics"):
-                self._metrics.write(line)
-
-    def _publish(self, event: Event) -> None:
-        """With `_writing` held."""
-        for reader in list(self._readers):
-            reader.add(event)
-        if self._tracking is not None:
-            with self._told_once("TensorBoard"):
-                self._tracking.hear(event)
 
     def _request_stop(self, engine: _core.Engine, reason: Reason) -> int:
         """Of a run that is under way, for a reason unless it has one; returns its number."""
@@ -676,16 +587,8 @@ class Trainer:
         with contextlib.ExitStack() as last_first:
             if self._run_directory is not None:
                 last_first.callback(self._run_directory.close)
-            if self._metrics is not None:
-                last_first.enter_context(self._told_once("the curve"))
-                if self._curve is not None:
-                    last_first.callback(self._curve.finish, self.config)
-                last_first.callback(self._metrics.close)
-                self._metrics = None
-            if self._tracking is not None:
-                last_first.enter_context(self._told_once("TensorBoard"))
-                last_first.callback(self._tracking.end)
-                self._tracking = None
+            if self._record is not None:
+                last_first.callback(self._record.close)
             if engine is not None:
                 last_first.callback(engine.close)
 
@@ -694,7 +597,7 @@ class Trainer:
         try:
             self.close()
         except Exception as error:
-            _tell(f"what {self!r} learned since its last checkpoint is lost: {error}")
+            tell(f"what {self!r} learned since its last checkpoint is lost: {error}")
 
     def _refuse_own_environments(self, call: str) -> None:
         """Raises `RuntimeError` where an environment of this process calls what waits for the step that it is in."""
@@ -715,159 +618,27 @@ class Trainer:
             raise _ClosedError("this Trainer is closed")
         return engine
 
-    def _stats(self, engine: _core.Engine) -> dict[str, Any]:
-        core = engine.stats()
-        del core["known_episodes"]
-        line: dict[str, Any] = {
-            "step": core.pop("steps"),
-            "frames": 0,
-            "wall_seconds": core.pop("wall_seconds"),
-            "steps_per_second": 0.0,
-        }
-        if engine.running:
-            line["steps_per_second"] = self._rate.update(time.monotonic(), line["step"])
-        line["frames"] = line["step"] * self.config.frame_skip
-        core["std_return_100"] = self._recent_returns.std(engine)
-        line |= {
-            name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
-        }
-        lines = self._evaluations.lines if self._evaluations is not None else []
-        line["evaluation_return"] = lines[-1].mean_return if lines else None
-        return line
-
-    @contextlib.contextmanager
-    def _writing_unless_closed(self) -> Iterator[_core.Engine | None]:
-        """For the supervisor: the engine, with `_writing` held; None where the trainer is closed."""
-        while not self._writing.acquire(timeout=_SLICE_SECONDS):
-            if self._engine is None:
-                yield None
-                return
-        try:
-            yield self._engine
-        finally:
-            self._writing.release()
-
-    def _finish(self) -> None:
-        """The end of a run: saves everything. What fails is tried again, and told, by stop() or close()."""
-        with self._writing_unless_closed() as engine:
-            if engine is None or engine.under_way:
-                return
-            reason = self._reason_of(engine)
-            with contextlib.suppress(CheckpointError, OSError, MemoryError):
-                self._save_what_is_not_saved()
-                self._write_metrics()
-        self._evaluate_the_end(reason)
-        with self._writing_unless_closed() as engine:
-            if engine is not None and not engine.under_way:
-                self._publish(Ended(reason, engine.stats()["steps"]))
-
-    def _abandon_evaluation(self) -> None:
-        if self._evaluations is not None:
-            self._evaluations.abandon()
-
-    def _look_at_evaluations(self, engine: _core.Engine) -> None:
-        """With `_writing` held: takes one that is done, begins one that is due."""
-        evaluations = self._evaluations
-        if evaluations is None:
-            return
-        found = evaluations.take()
-        if isinstance(found, Exception):
-            _tell(f"an evaluation failed, and the run goes on without it: {found}")
-        with self._told_once("an evaluation"):
-            evaluations.write()
-        if isinstance(found, Line):
-            self._publish(Evaluated(found.step, msgspec.to_builtins(found), found.best))
-        if isinstance(found, Line) and (reason := reached(self.config, evaluations.lines)) is not None:
-            self._request_stop(engine, reason)
-        elif self._reason is None and evaluations.is_due(engine.stats()["steps"]):
-            evaluations.begin(self._learned(), list(self._changes))
-
-    def _evaluate_the_end(self, reason: Reason) -> None:
-        """Waits for the evaluation under way, and for one of what was learned last, unless somebody ended the run."""
-        evaluations = self._evaluations
-        if evaluations is None:
-            return
-        if reason in ("stopped", "failed"):
-            evaluations.abandon()
-        last = reason in ("stop_at_evaluation", "evaluate_patience")  # it has been made
-        while True:
-            while not evaluations.wait(_SLICE_SECONDS):
-                pass
-            with self._writing_unless_closed() as engine:
-                if engine is None or engine.under_way:
-                    return
-                self._look_at_evaluations(engine)
-                if last and evaluations.wait(0):
-                    return
-                if not last and evaluations.wait(0):
-                    last = True
-                    if evaluations.is_new(engine.stats()["steps"]):
-                        with contextlib.suppress(CheckpointError, RuntimeError):
-                            evaluations.begin(self._learned(), list(self._changes))
-
-    def _look(self) -> None:
-        """Does what is due: metrics, a checkpoint, the end of the run."""
-        now = time.monotonic()
-        with self._writing_unless_closed() as engine:
-            if engine is None:
-                return
-            if now >= self._next_log:
-                self._next_log = now + self.config.log_every_seconds
-                self._write_metrics()
-            if self._tracking is not None:
-                with self._told_once("TensorBoard"):
-                    self._tracking.look()
-            if self._run_directory is not None and now >= self._next_checkpoint:
-                self._next_checkpoint = now + self.config.checkpoint_every_seconds
-                with self._told_once("a checkpoint"):
-                    self._save(None)
-            self._look_at_evaluations(engine)
-            if self._curve is not None and now >= self._next_curve:
-                self._next_curve = now + EVERY_SECONDS
-                with self._told_once("the curve"):
-                    self._curve.begin(self.config)
-        core = engine.stats()
-        if self.config.max_minutes and core["wall_seconds"] >= 60 * self.config.max_minutes:
-            self._request_stop(engine, "max_minutes")
-        goal = self.config.stop_at_return
-        if goal is not None and core["known_episodes"] >= 100 and core["mean_return_100"] >= goal:
-            self._request_stop(engine, "stop_at_return")
-
-    @contextlib.contextmanager
-    def _told_once(self, what: str) -> Iterator[None]:
-        """A file that cannot be written must not end a healthy run: it is told of once, until it could be written."""
-        try:
-            yield
-        except (OSError, MemoryError) as error:
-            if self._told.get(what) != str(error):
-                self._told[what] = str(error)
-                _tell(f"{what} could not be written, which is tried again when it is next due: {error}")
-        else:
-            self._told.pop(what, None)
+    def _kept(self) -> Record:
+        """Of a trainer that has been made; it is there when the trainer is closed, too."""
+        assert self._record is not None
+        return self._record
 
     def _learned(self) -> Learned:
-        return Learned(self._require(), self.config, self._spec, self._network)
+        return self._kept().learned(self._require())
 
-    def _load(self, saved: checkpoints.Checkpoint) -> None:
-        self._learned().load(saved)
-        if self.kind == "resumed":
-            assert self._run_directory is not None
-            checkpoints.set_aside(self._run_directory.checkpoints, saved.step)
-            self._saved = (saved.step, saved.updates, bool(saved.workers), len(saved.changes))
+    def _look(self) -> None:
+        """By the thread that looks after a run: does what is due, and ends the run at its limits."""
+        record = self._kept()
+        with record.writing_unless_closed() as engine:
+            reason = None if engine is None else record.look(ends=self._reason is not None)
+        if engine is not None and reason is not None:
+            self._request_stop(engine, reason)
 
-
-def _with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
-    """`config` with settings that may change while it runs: numbers, or schedules in their place."""
-    schedules: dict[str, Schedule] = checked_schedules(config.schedules)
-    changes: dict[str, Any] = {}
-    for name, value in settings.items():
-        schedules.pop(name, None)
-        if isinstance(value, Schedule):
-            schedules[name] = value
-            changes |= without_schedule(name)
-        else:
-            changes[name] = value
-    return config.replace(schedules=schedules, **changes)
+    def _finish(self) -> None:
+        """By that thread, at the end of the run."""
+        engine = self._engine
+        if engine is not None:
+            self._kept().finish(self._reason_of(engine))
 
 
 def _with_network(config: Config, network: Any) -> Config:
@@ -885,14 +656,6 @@ class _ClosedError(RuntimeError):
 
 def _seconds(timeout: Any) -> float:
     return math.inf if timeout == math.inf else real_number("timeout", timeout, -math.inf)
-
-
-def _tell(message: str) -> None:
-    """A warning, which must end nothing where the program turns warnings into errors."""
-    try:
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
-    except RuntimeWarning:
-        print(f"warning: {message}", file=sys.stderr)
 
 
 @before_the_end

@@ -104,7 +104,7 @@ def test_a_run_is_drawn_while_it_goes_on_and_at_its_end(tmp_path: Path, monkeypa
 def learn_until_it_is_told(running: Trainer) -> None:
     with running:
         running.start()
-        wait_until(lambda: "the curve" in running._told)
+        wait_until(lambda: "the curve" in running._kept().told)
         step = running.stats()["step"]
         wait_until(lambda: running.stats()["step"] > step)
 

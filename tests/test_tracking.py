@@ -181,7 +181,7 @@ def test_of_what_a_tracker_is_too_slow_for_the_newest_comes_and_the_rest_is_coun
     with blocked("start") as tracker:
         trainer = Trainer(config_of(total_steps=FOREVER, log_every_seconds=0.01), trackers=[tracker])
         trainer.start()
-        wait_until(lambda: trainer._tracking is not None and trainer._tracking._couriers[0]._dropped > 2)
+        wait_until(lambda: trainer._kept().tracking._couriers[0]._dropped > 2)
         trainer.stop()
         last = trainer.stats()["step"]
         tracker.may_go_on.set()

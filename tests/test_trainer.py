@@ -471,7 +471,7 @@ def test_a_constructor_that_fails_keeps_no_lock(tmp_path: Path, monkeypatch: pyt
         trainer.run(1000)
     again = dataclasses.replace(config, resume=True)
     kept = []  # tracebacks, which hold what the constructors had made
-    for place in ("a3c_fast.trainer.make_clients", "a3c_fast.trainer.Trainer._load"):
+    for place in ("a3c_fast.trainer.make_clients", "a3c_fast.learned.Learned.load"):
         with monkeypatch.context() as patch:
             patch.setattr(place, fail)
             with pytest.raises(MemoryError) as caught:
