@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import FAKE, wait_until
 
-from a3c_fast import Config, Trainer, curve, sessions, trainer
+from a3c_fast import Config, Trainer, curve, record, sessions
 from a3c_fast.curve import draw_curve
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -79,8 +79,8 @@ def test_all_that_there_is_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_run_is_drawn_while_it_goes_on_and_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(trainer, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(record, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(record, "EVERY_SECONDS", 0.0)
     drawn: list[str] = []
 
     def draw(run_dir: Path, config: Config | None) -> None:
@@ -112,8 +112,8 @@ def learn_until_it_is_told(running: Trainer) -> None:
 def test_a_curve_that_cannot_be_written_ends_no_run_and_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(trainer, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(record, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(record, "EVERY_SECONDS", 0.0)
     config = Config(env_id=FAKE, num_workers=1, total_steps=10**9, run_dir=tmp_path / "run")
     running = Trainer(config)
     (tmp_path / "run" / "curve.png").mkdir()

@@ -14,6 +14,7 @@ from helpers import FAKE, PATIENCE, python, wait_until
 
 from a3c_fast import CheckpointError, Config, ConfigError, Trainer
 from a3c_fast import checkpoint as checkpoints
+from a3c_fast.record import Record
 
 FOREVER = 10**12
 
@@ -90,7 +91,7 @@ def test_what_breaks_while_it_looks_ends_the_run(tmp_path: Path, monkeypatch: py
             def not_finite(*_: Any) -> Any:
                 raise CheckpointError("the parameters are not finite")
 
-            patch.setattr(Trainer, "_save", not_finite)
+            patch.setattr(Record, "save", not_finite)
             trainer.start()
             with pytest.raises(CheckpointError, match="not finite"):
                 trainer.wait()
