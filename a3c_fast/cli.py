@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import shlex
+import sys
 import threading
 import typing
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,10 @@ def fail(status: int, error: object) -> NoReturn:
 
 def parse(cls: type[T], arguments: Sequence[str] | None, *, prog: str) -> T:
     """The command line as a `cls`; exits with status 2 and one sentence when it is not one."""
-    known, rest = parse_known(cls, arguments, prog=prog)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if {"--help", "-h"} & set(given):
+        show_help(cls, prog=prog)
+    known, rest = parse_known(cls, given, prog=prog)
     refuse_unknown(cls, rest, prog=prog)
     return known
 

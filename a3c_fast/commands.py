@@ -41,7 +41,9 @@ COMMANDS: Mapping[str, Command] = {
         ),
     ),
     "play": Command(
-        "play", "Watch a trained agent in a window.", (("a3c-fast play runs/pong", "the newest checkpoint"),)
+        "play",
+        "Watch a trained agent in a window or in the terminal.",
+        (("a3c-fast play runs/pong", "the newest checkpoint"),),
     ),
     "report": Command(
         "report",
