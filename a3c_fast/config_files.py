@@ -59,7 +59,7 @@ def parsed(text: str, kind: Kind, name: str) -> dict[str, Any]:
     """What a text says, by its keys, not yet checked. Raises `ConfigError` with the file's `name` where it is none."""
     try:
         values = tomllib.loads(text) if kind == "toml" else _of_yaml(text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, KeyError, AttributeError, TypeError) as error:  # PyYAML raises all of them
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
         raise ConfigError("config", name, f"it is no {kind.upper()}: {reason}") from error
     if not isinstance(values, dict):
@@ -184,7 +184,7 @@ def _of_yaml(text: str) -> Any:
         import yaml
     except ImportError as error:
         raise ImportError(
-            "a configuration in YAML needs PyYAML: pip install 'a3c-fast[yaml]', or write it in TOML"
+            "a configuration in YAML needs PyYAML: install a3c-fast with the extra `yaml`, or write it in TOML"
         ) from error
     from a3c_fast.yaml_loader import Loader
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ BEST_FILE = "best.safetensors"
 _MOST_BYTES = 2**28
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=False):
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of evaluations.jsonl."""
 
     step: int
@@ -48,23 +49,27 @@ def read(run_dir: Path) -> list[Line]:
 
     Raises `OSError` with the path when the file is there and cannot be read.
     """
+    return read_whole(run_dir)[0]
+
+
+def read_whole(run_dir: Path) -> tuple[list[Line], bool]:
+    """The same, and whether the file holds nothing else."""
     try:
         content = files.read(run_dir / EVALUATIONS_FILE, _MOST_BYTES)
     except FileNotFoundError:
-        return []
+        return [], True
     except OSError as error:
         if error.errno == errno.EFBIG:  # no run writes so much
-            return []
+            return [], False
         raise
-    lines = []
-    for text in content.split(b"\n"):
-        try:
+    lines: list[Line] = []
+    texts = [text for text in content.split(b"\n") if text]
+    for text in texts:
+        with contextlib.suppress(ValueError, RecursionError):
             line = msgspec.json.decode(text, type=Line)
-        except (ValueError, RecursionError):
-            continue
-        if 0 <= line.step < 2**62 and math.isfinite(line.mean_return):
-            lines.append(line)
-    return sorted(lines, key=lambda line: line.step)
+            if 0 <= line.step < 2**62 and math.isfinite(line.mean_return):
+                lines.append(line)
+    return sorted(lines, key=lambda line: line.step), len(lines) == len(texts)
 
 
 def text_of(lines: Sequence[Line]) -> bytes:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from a3c_fast import _core, files
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import Config
-from a3c_fast.evaluation_log import Line, best_of, read
+from a3c_fast.evaluation_log import EVALUATIONS_FILE, Line, best_of, read_whole
 from a3c_fast.learned import Learned
+from a3c_fast.paths import shown
 from a3c_fast.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from a3c_fast.observing import Policy
 
+_POLL_SECONDS = 0.02
 _KEPT = ("mean_return", "std_return", "min_return", "max_return", "mean_length", "episodes", "human_normalized")
 
 
@@ -29,20 +33,31 @@ class _Job:
     done: threading.Event = field(default_factory=threading.Event)
     score: Mapping[str, Any] | None = None
     seconds: float = 0.0
-    failure: Exception | None = None
+    failure: str = ""
 
 
 class Evaluations:
     """Of one trainer. `Record.writing` guards all but `abandon` and `wait`, which any thread may call."""
 
     def __init__(self, config: Config, run_directory: RunDirectory | None, first_step: int) -> None:
-        """Reads what there is. Raises `OSError` with the path of a file that cannot be read."""
+        """Reads what there is. A file with more than lines of ours in it is kept under another name.
+
+        Raises `OSError` with the path of a file that cannot be read.
+        """
         self._config = config
         self._run_directory = run_directory
         self._job: _Job | None = None
         self._abandoned = False
-        self.lines: list[Line] = [] if run_directory is None else read(run_directory.path)
+        self.lines: list[Line] = []
         self._unwritten = False  # lines
+        if run_directory is not None:
+            self.lines, is_whole = read_whole(run_directory.path)
+            if not is_whole:
+                path = run_directory.path / EVALUATIONS_FILE
+                aside = files.unused(run_directory.path / f"damaged_{EVALUATIONS_FILE}")
+                path.rename(aside)
+                warnings.warn(f"{shown(path)} is damaged: it is kept as {aside.name}", stacklevel=2)
+                self._unwritten = True
         self._best: checkpoints.Checkpoint | None = None  # that is not yet written
         self._next_step = self._after(first_step)
 
@@ -66,7 +81,7 @@ class Evaluations:
         job = _Job(content)
         policy = learned.policy_of(content)
         thread = threading.Thread(
-            target=_play, args=(job, policy, self._config), name="a3c_fast evaluation", daemon=True
+            target=_play, args=(job, policy, self._config, learned.engine), name="a3c_fast evaluation", daemon=True
         )
         self._job = job
         try:
@@ -90,7 +105,7 @@ class Evaluations:
         """For the next run of the trainer."""
         self._abandoned = False
 
-    def take(self) -> Line | Exception | None:
+    def take(self) -> Line | str | None:
         """What has come of one that is done, once: its line, or why it failed. None where there is nothing to tell."""
         job = self._job
         if job is None or not (job.done.is_set() or job.abandoned):
@@ -116,26 +131,31 @@ class Evaluations:
         return line
 
     def write(self) -> None:
-        """What the directory does not have yet: the best checkpoint, then the lines.
+        """What the directory does not have yet: lines, then the best checkpoint.
 
         Raises `OSError` with the path of a file that cannot be written; then the next call tries again.
         """
         if self._run_directory is None:
             return
-        if self._best is not None:
-            self._run_directory.save_best(self._best)
-            self._best = None
         if self._unwritten:
             self._run_directory.write_evaluations(self.lines)
             self._unwritten = False
+        if self._best is not None:
+            self._run_directory.save_best(self._best)
+            self._best = None
 
     def _after(self, step: int) -> int:
         return (step // self._config.evaluate_every + 1) * self._config.evaluate_every
 
 
-def _play(job: _Job, policy: Policy, config: Config) -> None:
+def _play(job: _Job, policy: Policy, config: Config, engine: _core.Engine) -> None:
     # Here, so that the command of this name is not imported before it is run.
     from a3c_fast.evaluate import InterruptedEvaluation, evaluate
+
+    def keep_going() -> bool:
+        while engine.phase == "paused" and not job.abandoned:
+            time.sleep(_POLL_SECONDS)
+        return not job.abandoned
 
     begin = time.monotonic()
     try:
@@ -145,11 +165,11 @@ def _play(job: _Job, policy: Policy, config: Config) -> None:
             episodes=config.evaluate_episodes,
             greedy=config.evaluate_greedy,
             seed=config.seed,
-            keep_going=lambda: not job.abandoned,
+            keep_going=keep_going,
         )
     except InterruptedEvaluation:
         job.abandoned = True
     except Exception as error:
-        job.failure = error
+        job.failure = str(error)  # without the frames, whose environments would stay
     job.seconds = time.monotonic() - begin
     job.done.set()

@@ -8,7 +8,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
@@ -27,7 +27,7 @@ class Arguments:
 
     run: Positional[Path]
     """Directory of the run, whose newest checkpoint is taken, or a checkpoint (*.safetensors)."""
-    format: str = "onnx"
+    format: Literal["onnx", "torch.export", "aoti"] = "onnx"
     """onnx, for ONNX Runtime; torch.export, for programs with PyTorch; aoti, compiled for this kind of CPU, for C++
     programs with LibTorch."""
     output: Path | None = None

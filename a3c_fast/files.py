@@ -23,10 +23,14 @@ def read(path: Path, limit: int) -> bytes:
     """
     with _of(path):
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(file)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     with os.fdopen(file, "rb") as stream, _of(path):
         status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
         # No more room than it needs is asked for, and one byte tells whether it has grown beyond the limit.
         content = stream.read(min(limit, status.st_size + 2**20) + 1) if status.st_size <= limit else b""
         if max(status.st_size, len(content)) > limit:

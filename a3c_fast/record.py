@@ -20,7 +20,7 @@ from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import Config
 from a3c_fast.curve import EVERY_SECONDS, FIRST_SECONDS, CurveOfRun
 from a3c_fast.envs import EnvSpec
-from a3c_fast.errors import CheckpointError
+from a3c_fast.errors import CheckpointError, ConfigError
 from a3c_fast.evaluation_log import Line, reached
 from a3c_fast.evaluations import Evaluations
 from a3c_fast.events import Ended, Evaluated, Event, Events, Metrics, Reason, Saved
@@ -315,13 +315,13 @@ class Record:
             return None
         assert engine is not None
         found = evaluations.take()
-        if isinstance(found, Exception):
+        if isinstance(found, str):
             tell(f"an evaluation failed, and the run goes on without it: {found}")
         with self.told_once("an evaluation"):
             evaluations.write()
         if isinstance(found, Line):
             self.publish(Evaluated(found.step, msgspec.to_builtins(found), found.best))
-        if isinstance(found, Line) and (reason := reached(self.config, evaluations.lines)) is not None:
+        if (reason := reached(self.config, evaluations.lines)) is not None:
             return reason
         if not ends and evaluations.is_due(engine.stats()["steps"]):
             evaluations.begin(self.learned(engine), list(self.changes))
@@ -363,6 +363,8 @@ def _with_settings(config: Config, settings: Mapping[str, Any]) -> Config:
     schedules: dict[str, Schedule] = checked_schedules(config.schedules)
     changes: dict[str, Any] = {}
     for name, value in settings.items():
+        if value is None:
+            raise ConfigError(name, value, "it must be a number or a schedule")
         schedules.pop(name, None)
         if isinstance(value, Schedule):
             schedules[name] = value

@@ -25,6 +25,8 @@ from a3c_fast.report_data import STAGE_GROUPS, run_data
 from a3c_fast.values import words
 
 _PROGRAM = "a3c-fast report"
+_GENERATOR = b'<meta name="generator" content="a3c-fast">'
+_MOST_BYTES = 2**28  # of a page that is replaced
 _VIDEO_BYTES = 6 * 2**20  # of all runs together, so that a page stays below 10 MB
 
 
@@ -35,7 +37,7 @@ class Arguments:
     run_dirs: Positional[tuple[Path, ...]]
     """Directories of the runs, which may be under way."""
     output: Path = Path("report.html")
-    """The page, which is replaced where there is one."""
+    """The page; an earlier report is replaced, and no other file."""
 
 
 def report(run_dirs: Sequence[Path]) -> str:
@@ -98,6 +100,8 @@ def _main(arguments: Sequence[str], output: Output) -> None:
             raise ConfigError("output", str(place), "it must end in .html")
         if not place.parent.is_dir():
             raise ConfigError("output", str(place), f"{shown(place.parent)} is no directory")
+        if place.exists() and _GENERATOR not in files.read(place, _MOST_BYTES)[:4096]:
+            raise ConfigError("output", str(place), "there is a file that is no report: choose another name")
         page = report([path.expanduser() for path in args.run_dirs])
     except (ConfigError, CheckpointError) as error:
         cli.fail(cli.EXIT_BAD_CONFIG, error)

@@ -52,12 +52,11 @@ class Schedule:
         return low + (step - first) / (last - first) * (high - low)
 
     def through(self, total_steps: int) -> list[tuple[int, float]]:
-        """Its points in a run of so many agent steps: a last one at the end stands before no other."""
+        """Its points in a run of so many agent steps: without the one at the end where the others go as far."""
         known = [(step, value) for step, value in self.points if step is not None]
-        if self.points[-1][0] is None:
-            end = self.points[-1][1]
-            known = [(step, value) for step, value in known if step < total_steps]
-            known.append((total_steps, end))
+        last_step, last_value = self.points[-1]
+        if last_step is None and (not known or known[-1][0] < total_steps):
+            known.append((total_steps, last_value))
         return known
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ _OF_METRICS: Mapping[str, str | None] = {
     "mean_return_100": "rollout/ep_rew_mean",
     "mean_length_100": "rollout/ep_len_mean",
     "mean_return_20": "rollout/ep_rew_mean_20",
+    "std_return_100": "rollout/ep_rew_std",
     "policy_loss": "train/policy_gradient_loss",
     "entropy_coef": "train/ent_coef",
     "updates": "train/n_updates",

@@ -132,7 +132,7 @@ class Tracking:
     def _send(self, values: Mapping[str, float], step: int) -> None:
         if self._has_begun:
             for courier in self._couriers:
-                courier.send(values, step)
+                courier.send(dict(values), step)  # each its own, whatever it does with them
         if self._board is not None:
             self._board.log(values, step)
 

@@ -248,6 +248,8 @@ def _summary(line: Mapping[str, Any], config: Config) -> str:
 
 def _tell_how_to_go_on(output: Output, config: Config, line: Mapping[str, Any]) -> None:
     """The commands that go on with a run and that evaluate it; `line` has its `step` and `wall_seconds`."""
+    from a3c_fast.evaluation_log import reached
+    from a3c_fast.evaluation_log import read as read_evaluations
     from a3c_fast.paths import shown
 
     assert config.run_dir is not None
@@ -260,6 +262,11 @@ def _tell_how_to_go_on(output: Output, config: Config, line: Mapping[str, Any]) 
     mean = line.get("mean_return_100")
     if config.stop_at_return is not None and mean is not None and mean >= config.stop_at_return:
         further += ["--stop-at-return", "None"]
+    limit = reached(config, read_evaluations(config.run_dir)) if config.evaluate_every else None
+    if limit == "stop_at_evaluation":
+        further += ["--stop-at-evaluation", "None"]
+    if limit == "evaluate_patience":
+        further += ["--evaluate-patience", "0"]
     output.say(f"to go on:    {_command('train', '--run-dir', run_dir, '--resume', *further)}")
     output.say(f"to evaluate: {_command('evaluate', run_dir)}")
 

@@ -40,6 +40,15 @@ def check(path: Path) -> None:
         raise ConfigError("video", str(path), "it must end in .mp4 or .gif")
     if not path.parent.is_dir():
         raise ConfigError("video", str(path), f"{path.parent} is no directory")
+    if path.exists() and not _is_video(path):
+        raise ConfigError("video", str(path), "there is a file that is no video: choose another name")
+
+
+def _is_video(path: Path) -> bool:
+    """By how MP4 and GIF begin."""
+    with path.open("rb") as file:
+        begin = file.read(12)
+    return begin[4:8] == b"ftyp" or begin[:4] == b"GIF8"
 
 
 class Video:

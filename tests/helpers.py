@@ -245,7 +245,8 @@ def assert_strictly_growing(lines: list[dict[str, Any]]) -> None:
 
 def _environment() -> dict[str, str]:
     # The package that the tests import, also for a process in another directory.
-    return {**os.environ, "PYTHONPATH": str(Path(a3c_fast.__file__).parents[1])}
+    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}  # pytest-xdist's
+    return {**own, "PYTHONPATH": str(Path(a3c_fast.__file__).parents[1])}
 
 
 @functools.cache

@@ -87,6 +87,8 @@ WRONG: list[tuple[str, str, tuple[str, ...]]] = [
     ("a.yaml", "? [a]\n: 1", ("it is no YAML", "a key must be a name")),
     ("a.yaml", "gamma: !!python/name:os.system", ("it is no YAML",)),
     ("a.yaml", "gamma: [", ("it is no YAML", "line ")),
+    ("a.yaml", "resume: !!bool maybe", ("it is no YAML",)),
+    ("a.yaml", "seed: !!timestamp x", ("it is no YAML",)),
     ("a.yaml", "[" * 2000, ("it is no YAML",)),
 ]
 
@@ -240,7 +242,7 @@ def test_to_file_makes_a_file_and_replaces_none(tmp_path: Path) -> None:
 
 def test_without_pyyaml_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    with pytest.raises(ImportError, match=r"pip install 'a3c-fast\[yaml\]'"):
+    with pytest.raises(ImportError, match="install a3c-fast with the extra `yaml`"):
         Config.from_file(written(tmp_path / "a.yaml", "seed: 2"))
 
 

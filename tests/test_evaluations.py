@@ -186,6 +186,55 @@ print("left")
     assert (ended.returncode, ended.stdout) == (0, "left\n"), ended.stderr
 
 
+def test_it_stands_still_in_a_pause() -> None:
+    asked = short(total_steps=FOREVER, evaluate_every=500, evaluate_episodes=100_000)
+    with Trainer(asked) as trainer:
+        trainer.start()
+        wait_until(lambda: any(thread.name == "a3c_fast evaluation" for thread in threading.enumerate()))
+        trainer.pause()
+        time.sleep(0.2)  # what it was at comes to its end
+        before = time.process_time()
+        time.sleep(1)
+        assert time.process_time() - before < 0.5
+        trainer.resume()
+        trainer.stop()
+
+
+def test_a_goal_that_is_reached_ends_the_next_run_at_once(tmp_path: Path) -> None:
+    config = short(run_dir=tmp_path, total_steps=FOREVER, stop_at_evaluation=9.0)
+    with Trainer(config) as trainer:
+        first = trainer.run()["step"]
+        *_, last = trainer.events()
+        assert last == Ended("stop_at_evaluation", trainer.stats()["step"])
+        assert len(trainer.evaluations) == 1
+        assert trainer.stats()["step"] >= first
+
+
+def test_lines_of_others_are_kept_under_another_name(tmp_path: Path) -> None:
+    with Trainer(short(run_dir=tmp_path)) as trainer:
+        trainer.run()
+        lines = trainer.evaluations
+    path = tmp_path / "evaluations.jsonl"
+    content = path.read_text() + '{"of": "somebody"}\n'
+    path.write_text(content)
+    with pytest.warns(UserWarning, match="is damaged: it is kept as damaged_evaluations.jsonl"):
+        trainer = Trainer.from_checkpoint(tmp_path, total_steps=30_000)
+    with trainer:
+        trainer.run()
+        assert trainer.evaluations[: len(lines)] == lines
+    assert (tmp_path / "damaged_evaluations.jsonl").read_text() == content
+    assert written(tmp_path) == trainer.evaluations
+
+
+def test_scores_are_written_whatever_is_in_the_place_of_the_best(tmp_path: Path) -> None:
+    with Trainer(short(run_dir=tmp_path)) as trainer:
+        (tmp_path / "best.safetensors").write_text("mine")
+        with pytest.warns(RuntimeWarning, match="an evaluation could not be written"):
+            trainer.run()
+        assert written(tmp_path) == trainer.evaluations != []
+    assert (tmp_path / "best.safetensors").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

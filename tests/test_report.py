@@ -187,3 +187,15 @@ def test_what_cannot_be_is_one_sentence(
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_no_file_but_a_report_is_replaced(run_dir: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("mine", encoding="utf-8")
+    refused = run("a3c_fast.report", str(run_dir), "--output", str(page))
+    assert refused.status == 2
+    assert "there is a file that is no report" in refused.error
+    assert page.read_text(encoding="utf-8") == "mine"
+    page.unlink()
+    for _ in range(2):
+        assert run("a3c_fast.report", str(run_dir), "--output", str(page)).status == 0

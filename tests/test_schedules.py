@@ -41,10 +41,11 @@ def test_a_schedule_is_what_numpy_interpolates(chosen: dict[int, float], to_end:
     assert parse(str(schedule)) == schedule
 
 
-def test_the_end_stands_before_no_other_point() -> None:
+def test_a_run_that_ends_before_a_point_comes_to_no_end_of_its_schedule() -> None:
     schedule = points((0, 1.0), (500, 0.5), (2000, 0.1), (None, 0.0))
-    assert schedule.through(1000) == [(0, 1.0), (500, 0.5), (1000, 0.0)]
-    assert schedule.at(750, 1000) == 0.25
+    assert schedule.through(1000) == [(0, 1.0), (500, 0.5), (2000, 0.1)]
+    assert schedule.through(2001) == [(0, 1.0), (500, 0.5), (2000, 0.1), (2001, 0.0)]
+    assert points((500_000, 1e-3), (None, 0.0)).at(0, 100_000) == 1e-3
     assert linear(1, 0).at(250, 1000) == 0.75
     assert linear(1, 0, 500).at(250, 1000) == 0.5
     assert constant(3).at(7, 1000) == 3
@@ -97,6 +98,8 @@ def test_a_schedule_may_come_and_go_while_it_runs(tmp_path: Path) -> None:
         trainer.set(clip_coef=0.15)
         assert trainer.config.schedules == ("learning_rate=0.001@0,0.0@end",)
         assert trainer.config.clip_coef == 0.15
+        with pytest.raises(ConfigError, match="learning_rate is None, but it must be a number or a schedule"):
+            trainer.set(learning_rate=None)
         with pytest.raises(ConfigError, match="clip_coef must be above 0 and at most 1"):
             trainer.set(clip_coef=linear(2, 1))
         assert [(name, value) for _, name, value in trainer.changes] == [

@@ -56,7 +56,7 @@ class Onnx(Format):
         """Needs the extra."""
         missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
         if missing:
-            raise ImportError(f"ONNX needs {', '.join(missing)}: pip install 'a3c-fast[export]'")
+            raise ImportError(f"ONNX needs {', '.join(missing)}: install a3c-fast with the extra `export`")
 
     def write(self, exported: torch.export.ExportedProgram, program: Program, facts: str, path: Path) -> None:
         """One file with the parameters in it."""

@@ -91,7 +91,7 @@ def checked(trackers: Sequence[Any]) -> dict[str, Tracker]:
 def _made(name: str) -> Tracker:
     if name in _CLASSES:
         if importlib.util.find_spec(name) is None:
-            raise ConfigError("track", name, f"it is not installed: pip install 'a3c-fast[{name}]'")
+            raise ConfigError("track", name, f"it is not installed: install a3c-fast with the extra `{name}`")
         module, attribute = f"{__name__}.{name}", _CLASSES[name]
     else:
         module, _, attribute = name.partition(":")
