@@ -170,6 +170,8 @@ def _check(name: str, value: Any, source: str) -> None:
     kinds = {kind.strip() for kind in types[name].split("|")}
     if value is None and "None" not in kinds:
         raise ConfigError(name, value, "it must have a value: leave it out for the default", source=source)
+    if kinds == {"tuple[int, ...]"} and isinstance(value, list) and any(isinstance(item, str) for item in value):
+        raise ConfigError(name, value, "it must be a list of numbers, and there is text in it", source=source)
     if not isinstance(value, str) or kinds & {"str", "Path"}:
         return
     if "bool" in kinds:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from a3c_fast import _core, files
 from a3c_fast import checkpoint as checkpoints
 from a3c_fast.config import Config
-from a3c_fast.evaluation_log import EVALUATIONS_FILE, Line, best_of, read_whole
+from a3c_fast.evaluation_log import BEST_FILE, EVALUATIONS_FILE, Line, best_of, read_whole
 from a3c_fast.learned import Learned
 from a3c_fast.paths import shown
 from a3c_fast.run_directory import RunDirectory
@@ -59,6 +59,7 @@ class Evaluations:
                 warnings.warn(f"{shown(path)} is damaged: it is kept as {aside.name}", stacklevel=2)
                 self._unwritten = True
         self._best: checkpoints.Checkpoint | None = None  # that is not yet written
+        self._has_best = run_directory is not None and (run_directory.path / BEST_FILE).exists()
         self._next_step = self._after(first_step)
 
     def is_due(self, step: int) -> bool:
@@ -126,8 +127,8 @@ class Evaluations:
         )
         self.lines.append(line)
         self._unwritten = True
-        if line.best:
-            self._best = job.checkpoint
+        if line.best or not self._has_best:  # somebody may have taken it away
+            self._best, self._has_best = job.checkpoint, True
         return line
 
     def write(self) -> None:

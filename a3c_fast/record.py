@@ -304,7 +304,7 @@ class Record:
             if self.tracking is not None:
                 last_first.enter_context(self.told_once("TensorBoard"))
                 last_first.callback(self.tracking.end)
-        self._metrics = self._curve = None
+        self._metrics = self._curve = self.tracking = None  # which holds the engine
 
     # Evaluations -----------------------------------------------------------------------------------------------------
 

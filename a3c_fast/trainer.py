@@ -416,12 +416,12 @@ class Trainer:
                 failure = error
             self._last_stats = record.stats(engine)
             record.publish(Ended(self._reason_of(engine), self._last_stats["step"]))
-            supervisor = self._supervisor
+            supervisor, tracking = self._supervisor, record.tracking
             self._release()
         if supervisor is not None and not supervisor.is_this_thread():
             supervisor.wait(_FINISH_SECONDS)  # until it lets go of the engine
-        if record.tracking is not None:
-            record.tracking.wait()
+        if tracking is not None:
+            tracking.wait()
         if failure is not None:
             raise failure
 

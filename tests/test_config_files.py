@@ -90,6 +90,7 @@ WRONG: list[tuple[str, str, tuple[str, ...]]] = [
     ("a.yaml", "resume: !!bool maybe", ("it is no YAML",)),
     ("a.yaml", "seed: !!timestamp x", ("it is no YAML",)),
     ("a.yaml", "[" * 2000, ("it is no YAML",)),
+    ("a.toml", 'hidden_sizes = ["64"]', ("hidden_sizes", "it must be a list of numbers")),
 ]
 
 

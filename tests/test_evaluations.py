@@ -226,6 +226,16 @@ def test_lines_of_others_are_kept_under_another_name(tmp_path: Path) -> None:
     assert written(tmp_path) == trainer.evaluations
 
 
+def test_a_best_that_was_taken_away_is_written_anew(tmp_path: Path) -> None:
+    with Trainer(short(run_dir=tmp_path)) as trainer:
+        trainer.run()
+    best = tmp_path / "best.safetensors"
+    best.unlink()
+    with Trainer.from_checkpoint(tmp_path, total_steps=40_000) as trainer:
+        trainer.run()
+    assert checkpoints.load(best).step > 20_000
+
+
 def test_scores_are_written_whatever_is_in_the_place_of_the_best(tmp_path: Path) -> None:
     with Trainer(short(run_dir=tmp_path)) as trainer:
         (tmp_path / "best.safetensors").write_text("mine")

@@ -358,7 +358,7 @@ def test_a_network_of_one_number_of_observations_is_refused(tmp_path: Path) -> N
 def test_the_command_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (
         [],
-        [str(tmp_path / "nothing")],
+        [str(tmp_path / "nothing"), "--format", "torch.export"],
         [str(tmp_path), "--format", "pickle"],
         [str(tmp_path), "--to", "x"],
     ):

@@ -437,7 +437,8 @@ class RandomFeatures(user_networks.Mlp):
     def __init__(self, observation_space: Any, action_space: Any) -> None:
         super().__init__(observation_space, action_space)
         self.register_buffer("shift", torch.randn(4), persistent=False)
-        self.features = torch.from_numpy(np.random.randn(4)).float() if self.numpy else torch.randn(4)
+        # So large that others make other outputs of CartPole's observations, which are near 0.
+        self.features = torch.from_numpy(np.random.randn(4)).float() * 100 if self.numpy else torch.randn(4)
 
     def forward(self, observations: Any) -> Any:
         return super().forward(torch.cos(observations * self.features + self.shift))

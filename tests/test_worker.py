@@ -54,7 +54,7 @@ def both(env_id: str, until: int, *, limit: int = 40, **settings: Any) -> tuple[
         env_id=env_id,
         num_workers=1,
         **{
-            "hidden_sizes": (16, 8),
+            **({"hidden_sizes": (16, 8)} if settings.get("model", "mlp") == "mlp" else {}),
             "envs_per_worker": 4,
             "envs_per_update": 4,
             "t_max": 5,
