@@ -111,7 +111,7 @@ def _main(arguments: Sequence[str], output: Output) -> None:
         files.write(place, page.encode("utf-8"))
     except OSError as error:
         cli.fail(cli.EXIT_FAILED, error)
-    output.say(f"{shown(place)}, {len(page) / 1e6:.1f} MB: open it in a browser")
+    output.say(f"{shown(place)}, {len(page) / 1e3:,.0f} kB: open it in a browser")
     raise SystemExit(0)
 
 

@@ -207,7 +207,6 @@ void gather(const std::vector<T>& from, const int64_t* samples, int64_t count, i
 // that acted, and applied to theta as it is by now. When the rollout is learned from again, theta' becomes theta again
 // before each update, and the importance ratio makes up for the actions that another policy chose.
 void update(Worker& worker, Shared& shared, bool again, const int64_t* samples) {
-  const TrainConfig& config = shared.config;
   Rollout& rollout = worker.rollout;
   Worker::UpdateBatch& batch = worker.update;
   const int64_t count = batch.size;
