@@ -27,11 +27,10 @@ def check_threads(config: Config) -> None:
     require_threads(config.num_workers * per_worker + others, "num_workers", config.num_workers)
 
 
-def make_clients(config: Config, first_step: int) -> list[_core.EnvClient]:
-    """The environments of all workers of a run that begins at a step."""
+def make_clients(config: Config, stream: int) -> list[_core.EnvClient]:
+    """The environments of all workers; `stream` tells runs, and hosts of a run, of the same seed apart."""
     per_worker = config.envs_per_worker
-    # A resumed run gets other seeds than the run had at its beginning, or it would see the same starts again.
-    seeds = envs.env_seeds(config.seed, first_step, config.num_workers * per_worker)
+    seeds = envs.env_seeds(config.seed, stream, config.num_workers * per_worker)
     # Scripted environments are continued from their saved state, which belongs to their first seed.
     if config.family == "fake":
         seeds = envs.env_seeds(config.seed, 0, len(seeds))
@@ -39,11 +38,15 @@ def make_clients(config: Config, first_step: int) -> list[_core.EnvClient]:
 
 
 def make_engine(
-    config: Config, spec: EnvSpec, network: UserNetwork | None, clients: list[_core.EnvClient]
+    config: Config,
+    spec: EnvSpec,
+    network: UserNetwork | None,
+    clients: list[_core.EnvClient],
+    first_worker: int = 0,
 ) -> _core.Engine:
     """The network of an engine may take a minute to begin with: this thread meanwhile handles signals."""
     model = model_config(config, spec, network.core if network else None)
-    engine = in_a_thread(lambda: _core.Engine(train_config(config), model, clients), "engine")
+    engine = in_a_thread(lambda: _core.Engine(train_config(config, first_worker), model, clients), "engine")
     for name, schedule in checked(config.schedules).items():
         engine.set_schedule(name, schedule.through(config.total_steps))
     return engine

@@ -201,6 +201,10 @@ class Config:
     """Trackers that follow the run besides TensorBoard: `wandb`, `mlflow`, `trackio`, or `module:Class` of your own."""
     watchdog_seconds: float = 120.0
     """A worker that makes no progress for so long fails the run."""
+    exchange_every_seconds: float = 0.5
+    """On several hosts, time between two exchanges of what they have learned; they take place while workers go on."""
+    host_timeout_seconds: float = 10.0
+    """A host that does not answer for so long is gone, and the others go on without it."""
     _origin: InitVar[Suppress[_Origin | None]] = None
 
     def __post_init__(self, _origin: _Origin | None) -> None:
@@ -548,3 +552,5 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
     integer("keep_checkpoints", 2, 1_000_000)
     trackers.check_names(config.track)
     number("watchdog_seconds", 0, 1e6, above=True)
+    number("exchange_every_seconds", 0, 1e6)
+    number("host_timeout_seconds", 0.1, 1e6)

@@ -11,8 +11,8 @@ from a3c_fast.envs import EnvSpec
 from a3c_fast.errors import ConfigError
 
 
-def train_config(c: Config) -> _core.TrainConfig:
-    """What the workers need to know."""
+def train_config(c: Config, first_worker: int = 0) -> _core.TrainConfig:
+    """What the workers need to know; `first_worker` tells those of several hosts apart."""
     optimizer = _core.OptimizerConfig(
         kind=c.optimizer,
         rmsprop_alpha=c.rmsprop_alpha,
@@ -41,6 +41,7 @@ def train_config(c: Config) -> _core.TrainConfig:
         learning_rate_warmup=c.learning_rate_warmup,
         optimizer=optimizer,
         seed=c.seed,
+        first_worker=first_worker,
         watchdog_seconds=c.watchdog_seconds,
     )
 

@@ -63,6 +63,11 @@ GROUPS: tuple[Group, ...] = (
         ("evaluate_every", "evaluate_episodes", "evaluate_greedy", "stop_at_evaluation", "evaluate_patience"),
     ),
     Group(
+        "hosts",
+        "How several hosts train together, where torchrun or another launcher has started them.",
+        ("exchange_every_seconds", "host_timeout_seconds"),
+    ),
+    Group(
         "files",
         "What is kept, and where.",
         ("run_dir", "resume", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints", "track"),

@@ -31,7 +31,14 @@ _FINISH_SECONDS = 60.0  # for all trackers together, when a trainer is closed
 # What neither says what is learned nor how.
 _NO_HYPER_PARAMETERS = {
     *("format", "run_dir", "resume", "track", "max_minutes", "stop_at_return", "log_every_seconds"),
-    *("checkpoint_every_seconds", "keep_checkpoints", "watchdog_seconds", "stop_at_evaluation"),
+    *(
+        "checkpoint_every_seconds",
+        "keep_checkpoints",
+        "watchdog_seconds",
+        "exchange_every_seconds",
+        "host_timeout_seconds",
+        "stop_at_evaluation",
+    ),
     *("evaluate_every", "evaluate_episodes", "evaluate_greedy", "evaluate_patience"),
 }
 

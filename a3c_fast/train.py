@@ -60,9 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, bool]:
     """The exit status, and whether the process should be left without waiting for threads."""
     from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
+    from a3c_fast.hosts import Hosts, NothingLeft
 
+    hosts: Hosts | None = None
     try:
-        config, stored, print_as = _configure(arguments, _PROGRAM)
+        hosts = Hosts.of_launcher()
+        config, stored, print_as = _configure(arguments, _PROGRAM, keeps_files=hosts is None or hosts.is_first)
         if print_as is not None:
             from a3c_fast.config_files import text_of
 
@@ -71,10 +74,15 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
         if stored is not None and (reason := stored.nothing_left(config)) is not None:
             output.say(f"{reason}, and nothing is left to do")
             _tell_how_to_go_on(output, config, vars(stored.checkpoint))
+            if hosts is not None:
+                hosts.dismiss(config, reason)
             return 0, False
         from a3c_fast.trainer import Trainer
 
-        trainer = Trainer(config)
+        trainer = Trainer(config, hosts=hosts)
+    except NothingLeft as reason_of_first:
+        output.say(f"{reason_of_first}, and nothing is left to do")
+        return 0, False
     except (ConfigError, CheckpointError) as error:
         fail(EXIT_BAD_CONFIG, error)
     except (ImportError, MemoryError, RuntimeError, OSError) as error:
@@ -93,10 +101,15 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
         fail(EXIT_FAILED, error)
     if signals.received is not None:
         name = signal.Signals(signals.received).name
-        output.say(f"stopped by {name} at step {final['step']:,}: everything is saved")
-        _tell_how_to_go_on(output, trainer.config, final)
+        if trainer.config.run_dir is None:
+            output.say(f"stopped by {name} at step {final['step']:,}: the other hosts have what was learned")
+        else:
+            output.say(f"stopped by {name} at step {final['step']:,}: everything is saved")
+            _tell_how_to_go_on(output, trainer.config, final)
         return 128 + signals.received, False
     output.say(_summary(final, trainer.config))
+    if hosts is not None and not hosts.is_first:
+        return 0, False
     _tell_how_to_go_on(output, trainer.config, final)
     return 0, False
 
@@ -123,13 +136,15 @@ def configure(arguments: Sequence[str], prog: str = _PROGRAM) -> Config:
     return _configure(arguments, prog).config
 
 
-def _configure(arguments: Sequence[str], prog: str) -> _Begin:
+def _configure(arguments: Sequence[str], prog: str, *, keeps_files: bool = True) -> _Begin:
     from a3c_fast import cli, config_files, values
     from a3c_fast.config import Config
     from a3c_fast.paths import shown
 
     given = cli.said(Config, arguments, prog=prog, beside=FileFlags)
     wants_help = given.pop("help", False)
+    if not keeps_files:  # rank 0 does, and says what the run is that goes on
+        given = {name: value for name, value in given.items() if name not in ("run_dir", "resume")}
     print_as = given.pop("print_config", None)
     place = given.pop("config", None)
     if print_as not in (None, "toml", "yaml"):
@@ -152,7 +167,7 @@ def _configure(arguments: Sequence[str], prog: str) -> _Begin:
     if wants_help:
         _show_help(given, in_file, source, run, prog)
     config = Config.merged(given, file=in_file, source=source, stored=run)
-    if config.run_dir is None and print_as is None:
+    if config.run_dir is None and print_as is None and keeps_files:
         name = (
             f"{re.sub(r'[^A-Za-z0-9_.-]', '-', config.env_id)}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         )
@@ -186,14 +201,16 @@ def _announce(output: Output, trainer: Trainer) -> None:
     from a3c_fast.schedules import checked
 
     c = trainer.config
-    assert c.run_dir is not None
     rate = checked(c.schedules).get("learning_rate") or f"{c.learning_rate:g}"
     size = sum(value.numel() for value in trainer.policy().parameters() if value.requires_grad)
+    run_dir = "" if c.run_dir is None else shown(c.run_dir)
     how = {
-        "new": f"starts in {shown(c.run_dir)}",
-        "restarted": f"begins again in {shown(c.run_dir)}, since the run there had no checkpoint yet",
-        "resumed": f"goes on from step {trainer.stats()['step']:,} in {shown(c.run_dir)}",
+        "new": f"starts in {run_dir}",
+        "restarted": f"begins again in {run_dir}, since the run there had no checkpoint yet",
+        "resumed": f"goes on from step {trainer.stats()['step']:,} in {run_dir}",
     }[trainer.kind]
+    if trainer.hosts is not None:
+        how = f"on {trainer.hosts.launch}" + (f" {how}" if trainer.hosts.is_first else "")
     stepped = {"gymnasium": f"in a {where_stepped(c.env_id)} of their own", "fake": "of its own"}
     output.say(
         f"{c.env_id} {how}: {_number(c.num_workers, 'worker')} on {_number(cores(), 'core')}, each with "
@@ -238,11 +255,11 @@ def _train(trainer: Trainer, output: Output, signals: Signals) -> None:
 def _summary(line: Mapping[str, Any], config: Config) -> str:
     from a3c_fast.paths import shown
 
-    assert config.run_dir is not None
+    saved = "rank 0 has it" if config.run_dir is None else f"saved in {shown(config.run_dir)}"
     mean = "none finished" if line["mean_return_100"] is None else f"{line['mean_return_100']:.2f}"
     return (
         f"done: {line['step']:,} steps ({line['frames']:,} frames) in {line['wall_seconds']:.1f} s of training, "
-        f"{line['episodes']:,} episodes, mean return of the last 100: {mean}; saved in {shown(config.run_dir)}"
+        f"{line['episodes']:,} episodes, mean return of the last 100: {mean}; {saved}"
     )
 
 

@@ -25,6 +25,7 @@ from a3c_fast.config import Config, check_model
 from a3c_fast.core_config import kernels_of
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.events import Ended, Event, Events, Reason
+from a3c_fast.hosts import Hosts
 from a3c_fast.learned import Learned
 from a3c_fast.machine import cores
 from a3c_fast.memory import check_memory
@@ -76,6 +77,7 @@ class Trainer:
         clients: Sequence[_core.EnvClient] | None = None,
         checkpoint: checkpoints.Checkpoint | None = None,
         trackers: Sequence[Tracker] = (),
+        hosts: Hosts | None = None,
     ) -> None:
         """Makes environments, network and workers; with `config.resume`, loads the newest checkpoint of `run_dir`.
 
@@ -87,8 +89,10 @@ class Trainer:
         docs/networks.md. The workers train a copy of it.
         `clients` replaces the environments of `config.env_id`, one for each worker. `checkpoint` is what the run begins
         with, see `from_checkpoint`. `trackers` follow the run besides those of `config.track`, see docs/tracking.md.
+        `hosts` are the others that train the same agent, see docs/clusters.md.
         """
         self._owner_pid = os.getpid()
+        self.hosts = hosts
         self._supervisor: Supervisor | None = None  # of the last run that has begun; guarded by _record.writing
         self._reason: Reason | None = None  # why that run was asked to end; any thread may be the first to say one
         self._env_threads: set[int] = set()  # idents of those that step environments in this process
@@ -150,8 +154,14 @@ class Trainer:
         checkpoint: checkpoints.Checkpoint | None,
         trackers: Sequence[Tracker],
     ) -> None:
+        hosts = self.hosts
+        if hosts is not None:
+            config = hosts.own_settings(config)
+            if not hosts.is_first:
+                config = hosts.agree(config)
         following = make_trackers(config, trackers)
-        num_workers = len(clients) if clients is not None else config.num_workers or cores()
+        all_cores = cores() if hosts is None else hosts.num_workers
+        num_workers = len(clients) if clients is not None else config.num_workers or all_cores
         self.config = dataclasses.replace(config, num_workers=num_workers)
         spec = envs.spec_of(config)
         check_model(self.config, spec)
@@ -165,10 +175,17 @@ class Trainer:
         resumed = (self._run_directory.resumed if self._run_directory else None) or checkpoint
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         network = make_network(self.config, spec, resumed) if self.config.network is not None else None
+        if hosts is not None and hosts.is_first:
+            self.config = hosts.agree(self.config)
         if clients is None:
-            clients = make_clients(self.config, resumed.step if resumed else 0)
+            # A resumed run gets other seeds than it had at its beginning, or it would see the same starts again.
+            first_step = resumed.step if resumed else 0
+            clients = make_clients(self.config, first_step if hosts is None else hosts.stream(first_step))
         self._env_threads = {ident for client in clients if (ident := envs.thread_of(client)) is not None}
-        self._engine = make_engine(self.config, spec, network, list(clients))
+        first_worker = 0 if hosts is None else hosts.first_worker
+        self._engine = make_engine(self.config, spec, network, list(clients), first_worker)
+        if hosts is not None:
+            hosts.check_network(self._engine)
         self._record = Record(
             self._engine,
             self.config,
@@ -263,6 +280,8 @@ class Trainer:
         most = self.config.total_steps
         until = most if until is None else whole_number("until", until, 0, most)
         record = self._kept()
+        if self.hosts is not None and not self._join(engine, self.hosts, until):
+            return
         with record.writing:
             before = engine.stats()
             run = engine.start(until)
@@ -373,6 +392,8 @@ class Trainer:
         """Asks workers that run to end at their next environment step; does not wait."""
         self._request_stop(self._require(), "stopped")
         self._kept().abandon_evaluation()
+        if self.hosts is not None:
+            self.hosts.interrupt()
 
     @counted
     def stop(self) -> None:
@@ -575,10 +596,25 @@ class Trainer:
     def _reason_of(self, engine: _core.Engine) -> Reason:
         return "failed" if engine.failure is not None else self._reason or "total_steps"
 
+    def _join(self, engine: _core.Engine, hosts: Hosts, until: int) -> bool:
+        """The other hosts, before a run; False where somebody does not want it any more."""
+        if engine.under_way:
+            raise RuntimeError("cannot start while the workers run: stop them first")
+
+        def tell_of_hosts(sentence: str) -> None:
+            tell(f"{hosts.launch}: {sentence}")
+
+        def stop() -> None:
+            self._request_stop(engine, "stopped")
+
+        return hosts.begin(engine, self.config, until, tell_of_hosts, stop)
+
     def _wait_for_the_end(self, engine: _core.Engine, run: int) -> None:
         """Until each of its workers has ended, failed, or been given up. In slices, for signal handlers."""
         while not engine.wait_for(run, _SLICE_SECONDS):
             pass
+        if self.hosts is not None:
+            self.hosts.end(self._reason_of(engine))
 
     def _release(self) -> None:
         """Lets go of everything, whatever fails on the way."""
@@ -591,6 +627,8 @@ class Trainer:
                 last_first.callback(self._record.close)
             if engine is not None:
                 last_first.callback(engine.close)
+            if self.hosts is not None:
+                last_first.callback(self.hosts.close)
 
     def _close_whatever_happens(self) -> None:
         """Where nobody would see an error."""
@@ -638,6 +676,8 @@ class Trainer:
         """By that thread, at the end of the run."""
         engine = self._engine
         if engine is not None:
+            if self.hosts is not None:
+                self.hosts.end(self._reason_of(engine))
             self._kept().finish(self._reason_of(engine))
 
 

@@ -64,6 +64,7 @@ struct TrainConfig {
   int64_t learning_rate_warmup = 0;      // agent steps over which it first rises, evenly
   OptimizerConfig optimizer;
   uint64_t seed = 0;
+  uint64_t first_worker = 0;    // the number of this engine's first worker among those of all hosts
   double watchdog_seconds = 0;  // a worker silent for so long fails the run
 };
 

@@ -77,6 +77,7 @@ void bind_configs(py::module_& m) {
       .field("learning_rate_warmup", &TrainConfig::learning_rate_warmup)
       .field("optimizer", &TrainConfig::optimizer)
       .field("seed", &TrainConfig::seed)
+      .field("first_worker", &TrainConfig::first_worker, kOptional)
       .field("watchdog_seconds", &TrainConfig::watchdog_seconds);
 }
 

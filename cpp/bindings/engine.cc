@@ -121,6 +121,33 @@ void engine_load(Engine& engine, const Floats& parameters, const py::dict& stati
   engine.load(parameters.data(), pointers, progress);
 }
 
+// The arrays of an agreement, written and read in place: parameters [num_parameters] and counts [num_counts].
+using OwnFloats = py::array_t<float, py::array::c_style>;
+using OwnDoubles = py::array_t<double, py::array::c_style>;
+
+Agreement& agreement_of(const Engine& engine, const OwnFloats& parameters, const OwnDoubles& counts) {
+  Agreement& agreement = engine.agreement();
+  require(parameters.size() == engine.num_parameters(), "the parameters are of another network");
+  require(counts.size() == agreement.num_counts(), "the counts are of another agreement");
+  return agreement;
+}
+
+// What `method` writes.
+template <void (Agreement::*method)(float*, double*)>
+void write_agreement(const Engine& engine, OwnFloats parameters, OwnDoubles counts) {
+  Agreement& agreement = agreement_of(engine, parameters, counts);
+  float* const p = parameters.mutable_data();
+  double* const c = counts.mutable_data();
+  without_gil([&] { (agreement.*method)(p, c); });
+}
+
+// What `method` reads.
+template <void (Agreement::*method)(const float*, const double*)>
+void change_agreement(const Engine& engine, const OwnFloats& parameters, const OwnDoubles& counts) {
+  Agreement& agreement = agreement_of(engine, parameters, counts);
+  without_gil([&] { (agreement.*method)(parameters.data(), counts.data()); });
+}
+
 py::dict worker_dict(const WorkerState& s) {
   return py::dict("random"_a = s.random, "env"_a = py::bytes(s.env), "starts"_a = s.starts,
                   "recurrent_state"_a = s.recurrent_state, "episode_return"_a = s.episode_return,
@@ -243,6 +270,13 @@ void bind_engine(py::module_& m) {
            "recent_episodes"_a = std::vector<std::pair<double, int64_t>>())
       .def("normalization", [](const Engine& e) { return normalization_dict(e.normalization()); })
       .def("load_normalization", &engine_load_normalization, "normalization"_a)
+      .def("agree", [](Engine& e) { without_gil([&] { e.agree(); }); })
+      .def_property_readonly("num_counts", [](const Engine& e) { return e.agreement().num_counts(); })
+      .def("take_difference", &write_agreement<&Agreement::take>, "difference"_a.noconvert(), "counts"_a.noconvert())
+      .def("read_agreement", &write_agreement<&Agreement::read>, "agreed"_a.noconvert(), "counts"_a.noconvert())
+      .def("add_total", &change_agreement<&Agreement::add>, "total"_a.noconvert(), "counts"_a.noconvert())
+      .def("adopt", &change_agreement<&Agreement::adopt>, "agreed"_a.noconvert(), "counts"_a.noconvert())
+      .def("give_back", [](const Engine& e) { e.agreement().give_back(); })
       .def(
           "worker_state", [](const Engine& e, int worker) { return worker_dict(e.worker_state(worker)); }, "worker"_a)
       .def("load_worker_state", &engine_load_worker_state, "worker"_a, "state"_a);

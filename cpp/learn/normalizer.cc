@@ -9,18 +9,6 @@ namespace {
 constexpr double kVarianceEps = 1e-8;
 constexpr float kLimit = 10;
 
-// What `seen` holds of sums around `around` as moments.
-Moments moments_of(const Moments& seen, const Moments& around) {
-  Moments result(static_cast<int64_t>(seen.mean.size()));
-  result.count = seen.count;
-  for (size_t i = 0; i < seen.mean.size(); ++i) {
-    const double mean = seen.mean[i] / seen.count;
-    result.mean[i] = around.mean[i] + mean;
-    result.squares[i] = std::max(0.0, seen.squares[i] - seen.mean[i] * mean);
-  }
-  return result;
-}
-
 void clear(Moments& moments) {
   moments.count = 0;
   std::fill(moments.mean.begin(), moments.mean.end(), 0.0);
@@ -28,6 +16,29 @@ void clear(Moments& moments) {
 }
 
 }  // namespace
+
+Moments sums_around(const Moments& moments, const std::vector<double>& mean) {
+  Moments sums(static_cast<int64_t>(mean.size()));
+  sums.count = moments.count;
+  for (size_t i = 0; i < mean.size(); ++i) {
+    const double difference = moments.mean[i] - mean[i];
+    sums.mean[i] = moments.count * difference;
+    sums.squares[i] = moments.squares[i] + sums.mean[i] * difference;
+  }
+  return sums;
+}
+
+Moments moments_of(const Moments& sums, const std::vector<double>& mean) {
+  Moments result(static_cast<int64_t>(mean.size()));
+  result.count = sums.count;
+  if (sums.count == 0) return result;
+  for (size_t i = 0; i < mean.size(); ++i) {
+    const double difference = sums.mean[i] / sums.count;
+    result.mean[i] = mean[i] + difference;
+    result.squares[i] = std::max(0.0, sums.squares[i] - sums.mean[i] * difference);
+  }
+  return result;
+}
 
 void Moments::add(const Moments& other) {
   if (other.count == 0) return;
@@ -151,8 +162,8 @@ float WorkerNormalizer::reward(int env, float paid, bool done) {
 void WorkerNormalizer::end_rollout(Normalizer& shared) {
   if (!of_observations_ && !of_rewards_) return;
   Normalization seen(spec_.num_features);
-  if (seen_.observations.count > 0) seen.observations = moments_of(seen_.observations, moments_.observations);
-  if (seen_.returns.count > 0) seen.returns = moments_of(seen_.returns, moments_.returns);
+  if (seen_.observations.count > 0) seen.observations = moments_of(seen_.observations, moments_.observations.mean);
+  if (seen_.returns.count > 0) seen.returns = moments_of(seen_.returns, moments_.returns.mean);
   shared.add(seen);
   clear(seen_.observations);
   clear(seen_.returns);

@@ -26,6 +26,12 @@ struct Moments {
   std::vector<double> squares;  // sum of (x - mean)^2
 };
 
+// `count` vectors by the sums of (x - mean) and of (x - mean)^2 around another mean, in the fields of `Moments`. Unlike
+// moments they can be subtracted, and a difference of counts below 0 makes sense.
+Moments sums_around(const Moments& moments, const std::vector<double>& mean);
+// The other way: of sums around `mean`.
+Moments moments_of(const Moments& sums, const std::vector<double>& mean);
+
 // Of the numbers of observations, and of the discounted returns so far; the latter have one element.
 struct Normalization {
   explicit Normalization(int64_t num_features = 0) : observations(num_features), returns(1) {}
@@ -39,7 +45,13 @@ class Normalizer {
 
   Normalization read() const;
   void add(const Normalization& seen);
-  void load(const Normalization& moments);  // only while no worker runs
+  void load(const Normalization& moments);
+  // Replaces the moments by what `change` makes of them; nobody adds to them meanwhile.
+  template <typename Change>
+  void replace(const Change& change) {
+    const std::lock_guard lock(mutex_);
+    moments_ = change(moments_);
+  }
 
  private:
   mutable std::mutex mutex_;

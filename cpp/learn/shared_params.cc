@@ -31,6 +31,11 @@ void SharedParams::push(const Push& push, int64_t offset, int64_t count, const f
                 statistics_[1].data() + offset, parameters);
 }
 
+void SharedParams::add(const float* delta) {
+  float* parameters = parameters_.data();
+  for (int64_t i = 0; i < size(); ++i) parameters[i] += delta[i];
+}
+
 std::vector<const char*> SharedParams::statistic_names() const {
   if (optimizer_.kind == OptimizerKind::rmsprop) return {"mean_square"};
   return {"first_moment", "second_moment"};

@@ -35,6 +35,9 @@ class SharedParams {
   Push begin_push(float clip_scale, double learning_rate);
   void push(const Push& push, int64_t offset, int64_t count, const float* gradient);
 
+  // theta <- theta + delta: what others have learned, see run/agreement.h. Any thread, any time.
+  void add(const float* delta);
+
   int64_t updates() const { return updates_.load(std::memory_order_relaxed); }
 
   // For checkpoints: the optimizer's vectors in the order of statistic_names().

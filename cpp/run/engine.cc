@@ -335,12 +335,12 @@ Stats Engine::stats() const {
   }
   const Shared& shared = state_->shared;
   stats.steps = shared.steps.load();
-  stats.updates = shared.params.updates();
+  stats.updates = shared.params.updates() + shared.updates_elsewhere.load();
   stats.skipped_updates = shared.skipped_updates.load();
   stats.learning_rate = shared.learning_rate();
   stats.entropy_coef = shared.entropy_coef();
   const EpisodeLog::Summary episodes = shared.episodes.summary();
-  stats.episodes = episodes.episodes;
+  stats.episodes = episodes.episodes + shared.episodes_elsewhere.load();
   stats.known_episodes = episodes.known;
   stats.mean_return_100 = episodes.mean_return_100;
   stats.mean_length_100 = episodes.mean_length_100;
@@ -387,9 +387,9 @@ Snapshot Engine::snapshot() const {
   if (!at_rest) held.unlock();  // workers would go on beside it anyway
   const Shared& shared = state.shared;
   snapshot.progress.steps = shared.steps.load();
-  snapshot.progress.updates = shared.params.updates();
+  snapshot.progress.updates = shared.params.updates() + shared.updates_elsewhere.load();
   snapshot.progress.skipped_updates = shared.skipped_updates.load();
-  snapshot.progress.episodes = shared.episodes.summary().episodes;
+  snapshot.progress.episodes = shared.episodes.summary().episodes + shared.episodes_elsewhere.load();
   snapshot.progress.recent_episodes = shared.episodes.recent();
   snapshot.parameters.resize(static_cast<size_t>(num_parameters_));
   shared.params.pull(snapshot.parameters.data());
@@ -415,6 +415,8 @@ void Engine::load(const float* parameters, const std::vector<const float*>& stat
   shared.params.load(parameters, statistics, progress.updates);
   shared.steps = progress.steps;
   shared.claimed = progress.steps;
+  shared.updates_elsewhere = 0;
+  shared.episodes_elsewhere = 0;
   shared.skipped_updates = progress.skipped_updates;
   shared.episodes.load(progress.episodes, progress.recent_episodes);
   state_->seconds_before = progress.wall_seconds;
@@ -430,6 +432,20 @@ void Engine::load_normalization(const Normalization& normalization) {
   if (normalization.observations.mean.size() != state_->shared.normalizer.read().observations.mean.size())
     throw std::invalid_argument("the moments are of other observations");
   state_->shared.normalizer.load(normalization);
+}
+
+void Engine::agree() {
+  const std::unique_lock held = lock_at_rest("agree with other hosts");
+  if (state_->agreement)
+    state_->agreement->begin();
+  else
+    state_->agreement = std::make_unique<Agreement>(state_->shared);
+}
+
+Agreement& Engine::agreement() const {
+  const std::unique_lock held = lock();
+  if (!state_->agreement) throw StateError("this engine has agreed with no other host");
+  return *state_->agreement;
 }
 
 WorkerState Engine::worker_state(int index) const {

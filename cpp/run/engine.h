@@ -32,6 +32,7 @@
 
 #include "model/parameter_spec.h"
 #include "model/threads.h"
+#include "run/agreement.h"
 #include "run/forks.h"
 #include "run/worker.h"
 
@@ -139,6 +140,10 @@ class Engine {
   // What observations and rewards are normalized by; before the first run.
   Normalization normalization() const;
   void load_normalization(const Normalization& normalization);
+  // For runs on several hosts: what they agree on is from now on what is there now. At rest.
+  void agree();
+  // Since the last agree(); throws StateError where there was none.
+  Agreement& agreement() const;
   WorkerState worker_state(int worker) const;
   void load_worker_state(int worker, const WorkerState& state);
 
@@ -164,6 +169,7 @@ class Engine {
     double seconds_before = 0;                     // guarded by mutex: of training before that
     std::vector<std::thread> threads;              // of start(), with mutex held, and then of the supervisor alone
     std::unique_ptr<ExactFloat32> exact;           // guarded by mutex: there while a run is under way
+    std::unique_ptr<Agreement> agreement;          // guarded by mutex, its own inside; made once
 
     // With mutex held:
     bool runs() const { return phase == Phase::running || phase == Phase::stopping; }

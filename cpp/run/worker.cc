@@ -271,7 +271,8 @@ double Shared::learning_rate() const {
   double factor = 1.0;
   if (config.learning_rate_warmup > 0) {
     // With the next update's own samples, so that the first one does not learn at 0.
-    const auto learned = static_cast<double>((params.updates() + 1) * config.t_max * config.envs_per_update);
+    const int64_t update = params.updates() + updates_elsewhere.load(std::memory_order_relaxed) + 1;
+    const auto learned = static_cast<double>(update * config.t_max * config.envs_per_update);
     factor = std::min(
         1.0, learned / (static_cast<double>(config.update_epochs) * static_cast<double>(config.learning_rate_warmup)));
   }
@@ -297,7 +298,7 @@ Worker::Worker(int index, std::unique_ptr<EnvClient> client, const TrainConfig& 
       rollout(train.t_max, env->spec(), distribution->num_outputs()),
       normalizer(env->spec().observation, env->spec().num_envs, train.normalize_observations, train.normalize_rewards,
                  train.gamma),
-      random(worker_random(train.seed, static_cast<uint64_t>(index))),
+      random(worker_random(train.seed, train.first_worker + static_cast<uint64_t>(index))),
       episode_return(env->spec().num_envs),
       episode_length(env->spec().num_envs),
       sample_order(static_cast<size_t>(rollout.size())),

@@ -48,6 +48,8 @@ struct Shared {
   std::atomic<int64_t> claimed{0};          // atomic; steps of finished rollouts and of those under way
   std::atomic<int64_t> steps{0};            // atomic; valid steps of finished rollouts
   std::atomic<int64_t> skipped_updates{0};  // atomic
+  // Atomic; of other hosts, whose steps and skipped updates count with this one's (run/agreement.h).
+  std::atomic<int64_t> updates_elsewhere{0}, episodes_elsewhere{0};
   EpisodeLog episodes;                      // its own mutex
 };
 

@@ -1,0 +1,286 @@
+"""The thread that exchanges with other hosts what the workers of this one have learned, while they go on.
+
+Each host has workers that update parameters of their own, Hogwild-style. Now and then all hosts add up what they have
+learned since they last agreed, and each adds what the others did to its own: cpp/run/agreement.h has the arithmetic.
+The sum, not the mean: so many workers on one machine would have done the same, one push after another.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from a3c_fast import _core
+from a3c_fast.hosts.group import Group
+from a3c_fast.hosts.launch import Launch
+from a3c_fast.hosts.network import is_loopback, own_address
+from a3c_fast.hosts.rounds import Abandoned, Member, Round, Rounds
+
+_FIRST_PATIENCE = 60.0  # seconds for hosts that do not come to the first round
+_PATIENCE = 2.0  # the same later, beside the time between two exchanges
+_STORE_PATIENCE = 60.0  # for a store that cannot be reached
+_HANDOVER_PATIENCE = 60.0  # for a rank 0 that is gone at the end, and may come back for what was learned
+_AGAIN_SECONDS = 1.0  # before the store is asked again
+
+_ENDED, _LEAVES, _CALLED, _STOPS = 1, 2, 4, 8  # what a host says before an exchange
+
+End = Literal["ended", "stops", "leaves"]
+
+
+@dataclass(frozen=True)
+class ExchangeStats:
+    """What a host has exchanged so far."""
+
+    hosts: int = 1
+    """That train together now, this one among them."""
+    exchanges: int = 0
+    seconds: float = 0.0
+    """In exchanges, all together: mostly waiting for the network."""
+    cpu_seconds: float = 0.0
+    """Of the processor, of this thread."""
+    bytes: int = 0
+    """That this host has sent, about: twice the parameters, but for its own share of them, an exchange."""
+    rounds: int = 0
+    """How often hosts have come or gone, the beginning among them."""
+
+
+class Exchange:
+    """Of one run of an engine."""
+
+    def __init__(
+        self,
+        engine: _core.Engine,
+        launch: Launch,
+        rounds: Rounds,
+        connect: Callable[[], Rounds],
+        *,
+        until: int,
+        every: float,
+        timeout: float,
+        version: int,
+        tell: Callable[[str], None],
+        stop: Callable[[str | None], None],
+    ) -> None:
+        """A run to `until` agent steps of all hosts. `stop` is called when rank 0 has ended the run, and, with a sentence, when this host cannot go on alone."""
+        self._engine, self._launch, self._rounds, self._connect = engine, launch, rounds, connect
+        self._until = until
+        self._every, self._timeout, self._tell, self._stop = every, timeout, tell, stop
+        self.version = version
+        self._fresh = True
+        self._looked = (time.monotonic(), engine.stats()["steps"])
+        self._changed = threading.Condition()
+        self._end: End | None = None  # guarded by _changed
+        self._given_up = False  # guarded by _changed
+        self._ended_at = 0.0  # guarded by _changed
+        self.joined = threading.Event()
+        self.done = threading.Event()
+        self.error: str | None = None  # written before `done` is set
+        self.stats = ExchangeStats()  # replaced by the thread
+        engine.agree()
+        self._difference = torch.empty(engine.parameters().size, dtype=torch.float32)
+        self._counts = torch.empty(engine.num_counts, dtype=torch.float64)
+        self._thread = threading.Thread(target=self._run, name="a3c_fast exchange", daemon=True)
+        self._thread.start()
+
+    # By other threads ------------------------------------------------------------------------------------------------
+
+    def end(self, how: End) -> None:
+        """The workers of this host have ended, for all hosts or to leave the others alone: a last exchange follows."""
+        with self._changed:
+            if self._end is None:
+                self._end, self._ended_at = how, time.monotonic()
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Nothing more is exchanged, as soon as the thread can."""
+        with self._changed:
+            self._given_up = True
+            self._changed.notify_all()
+
+    # The thread ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        reached = time.monotonic()  # when the store last answered
+        rounds: Rounds | None = self._rounds
+        try:
+            while True:
+                try:
+                    if rounds is None:
+                        rounds = self._connect()
+                    patience = _FIRST_PATIENCE if rounds.newest() <= 1 else _PATIENCE + 2 * self._every
+                    found = rounds.come(self._member(), patience, self._wants_no_more)
+                    reached = time.monotonic()
+                except (RuntimeError, OSError) as error:
+                    rounds = None
+                    if time.monotonic() - reached > _STORE_PATIENCE:
+                        where = f"{self._launch.address}:{self._launch.port}"
+                        self.error = f"{self._launch} has not reached the store at {where} for a minute: {error}"
+                        self._stop(self.error)
+                        return
+                    if self._wait(_AGAIN_SECONDS) and self._end != "ended":
+                        return
+                    continue
+                try:
+                    if self._train_with(rounds, found):
+                        return
+                except (RuntimeError, OSError) as error:
+                    self._engine.give_back()
+                    self._tell_of_loss(found, error)
+                reached = time.monotonic()
+        except Abandoned:
+            pass
+        except BaseException as error:
+            self.error = f"the exchange with other hosts failed: {error!r}"
+            self._stop(self.error)
+        finally:
+            self.done.set()
+            self.joined.set()
+
+    def _train_with(self, rounds: Rounds, found: Round) -> bool:
+        """Until another round is called; True where this host has nothing more to do with any."""
+        group = Group(
+            rounds.group_store(found.number), found.place, len(found.members), self._address(found), self._timeout
+        )
+        try:
+            if not self._agree(found, group):
+                while rounds.newest() == found.number:
+                    if self._wait(_AGAIN_SECONDS):
+                        raise Abandoned
+                return False
+            self._count(hosts=group.size, rounds=1)
+            self.joined.set()
+            if group.size < self._launch.world_size or self.stats.rounds > 1:
+                self._tell(f"{_number(group.size, 'host')} of {self._launch.world_size} train together")
+            while True:
+                begun = time.monotonic()
+                goes_on, finished = self._exchange(rounds, found, group)
+                if finished or not goes_on:
+                    return finished
+                self._wait(min(self._every, self._left() / 4) - (time.monotonic() - begun))
+        finally:
+            group.close()
+
+    def _exchange(self, rounds: Rounds, found: Round, group: Group) -> tuple[bool, bool]:
+        """Whether the round goes on, and whether this host is finished."""
+        with self._changed:
+            end, given_up, ended_at = self._end, self._given_up, self._ended_at
+        if given_up:
+            raise Abandoned
+        flags = {None: 0, "ended": _ENDED, "stops": _ENDED | _STOPS, "leaves": _LEAVES}[end]
+        flags |= _CALLED if rounds.newest() != found.number else 0
+        said = group.gather(torch.tensor([self.version, flags], dtype=torch.int64))
+        if not (said[:, 0] == self.version).all():
+            raise RuntimeError(f"the hosts are at different exchanges: {said[:, 0].tolist()}")
+        begun, begun_cpu = time.monotonic(), time.thread_time()
+        difference, counts = self._difference, self._counts
+        self._engine.take_difference(difference.numpy(), counts.numpy())
+        group.add(difference)
+        group.add(counts)
+        self._engine.add_total(difference.numpy(), counts.numpy())
+        self.version += 1
+        spent, spent_cpu = time.monotonic() - begun, time.thread_time() - begun_cpu
+        size = 2 * (group.size - 1) * 4 * difference.numel() // group.size
+        self._count(exchanges=1, seconds=spent, cpu_seconds=spent_cpu, bytes=size)
+
+        flags_of = said[:, 1].tolist()
+        if any(f & _STOPS for f in flags_of) and end is None:
+            self._stop(None)
+        has_first = any(member.rank == 0 for member in found.members)
+        if end == "leaves":
+            return False, True
+        if all(f & _ENDED for f in flags_of):
+            waits = not has_first and time.monotonic() - ended_at < _HANDOVER_PATIENCE
+            return True, not waits
+        return not any(f & (_LEAVES | _CALLED) for f in flags_of), False
+
+    def _left(self) -> float:
+        """Seconds that the run will still take, of all hosts: near its end none should be far beyond it unawares."""
+        now, steps = time.monotonic(), self._engine.stats()["steps"]
+        then, before = self._looked
+        self._looked = (now, steps)
+        rate = (steps - before) / max(now - then, 1e-3)
+        return max(0.0, self._until - steps) / rate if rate > 0 else self._every
+
+    def _agree(self, found: Round, group: Group) -> bool:
+        """Takes the newest agreement among the members; False where nobody has one."""
+        members = found.members
+        source = max(range(len(members)), key=lambda i: (members[i].version, -members[i].rank))
+        newest = members[source].version
+        if newest < 0:
+            return False
+        if all(member.version == newest for member in members):
+            self._fresh = False
+            return True
+        snapshot = self._engine.snapshot()
+        names = sorted(snapshot["statistics"])
+        agreed, counts = self._difference, self._counts
+        statistics = [torch.from_numpy(snapshot["statistics"][name]) for name in names]
+        self._engine.read_agreement(agreed.numpy(), counts.numpy())
+        for tensor in (agreed, counts, *statistics):
+            group.broadcast(tensor, source)
+        if self.version != newest:
+            self._adopt(snapshot, dict(zip(names, statistics, strict=True)), newest)
+        self._fresh = False
+        return True
+
+    def _adopt(self, snapshot: dict[str, Any], statistics: dict[str, torch.Tensor], newest: int) -> None:
+        agreed, counts = self._difference.numpy(), self._counts.numpy()
+        if self._fresh:  # no worker has begun
+            steps, updates, episodes, skipped = (round(count) for count in counts[:4].tolist())
+            self._engine.load(
+                parameters=agreed,
+                statistics={name: value.numpy() for name, value in statistics.items()},
+                steps=steps,
+                updates=updates,
+                episodes=episodes,
+                skipped_updates=skipped,
+                wall_seconds=snapshot["wall_seconds"],
+                recent_episodes=snapshot["recent_episodes"],
+            )
+            self._engine.agree()
+        # One that has missed the end of an exchange keeps what its workers have done since. What they did while they
+        # were away for longer is of parameters that are too old.
+        if self._fresh or newest - self.version > 1:
+            self._engine.take_difference(np.empty_like(agreed), np.empty_like(counts))
+        self._engine.adopt(agreed, counts)
+        self.version = newest
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _member(self) -> Member:
+        return Member(self._launch.rank, own_address(self._launch.address), self.version)
+
+    def _address(self, found: Round) -> str:
+        own = found.members[found.place].address
+        others = [member.address for member in found.members if not is_loopback(member.address)]
+        return own_address(others[0]) if is_loopback(own) and others else own
+
+    def _wants_no_more(self) -> bool:
+        with self._changed:
+            return self._given_up or self._end in ("stops", "leaves")
+
+    def _wait(self, seconds: float) -> bool:
+        """At most so long; True, and at once, where this host has ended."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._given_up or self._end is not None, max(0.0, seconds))
+
+    def _count(self, **more: float) -> None:
+        old = self.stats
+        new = {name: getattr(old, name) + value for name, value in more.items() if name != "hosts"}
+        hosts = {"hosts": int(more["hosts"])} if "hosts" in more else {}
+        self.stats = ExchangeStats(**{**vars(old), **new, **hosts})
+
+    def _tell_of_loss(self, found: Round, error: BaseException) -> None:
+        if len(found.members) > 1 and not self._wants_no_more():
+            sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._tell(f"a host of {len(found.members)} is gone, and the others go on without it ({sentence})")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"

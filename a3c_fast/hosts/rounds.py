@@ -1,0 +1,119 @@
+"""Who trains together: rounds of hosts that meet at a store of torch.distributed.
+
+A host that wants to be among the others, or that has lost one of them, calls the next round. All that come to a round
+before it is closed are its members, and then exchange until the next round is called. Whoever comes first to see that
+nobody more is to be waited for closes it. A host that is gone is waited for as long as `patience` says, and no host
+waits for the one that called.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+
+from a3c_fast.hosts.launch import Launch
+
+_SLICE_SECONDS = 0.05  # between two looks at a round that is open
+
+
+class Member(msgspec.Struct, frozen=True):
+    """What a host says of itself when it comes to a round."""
+
+    rank: int
+    address: str
+    """IP."""
+    version: int
+    """Of the agreement that it has: how often it was exchanged, -1 where it has none."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One that is closed."""
+
+    number: int
+    members: tuple[Member, ...]
+    place: int
+    """Of this host among the members."""
+
+
+class Abandoned(Exception):  # noqa: N818 no error
+    """This host does not want to wait any more."""
+
+
+class Rounds:
+    """The rounds of a run. One thread uses it. What it raises where the store cannot be reached is `RuntimeError`."""
+
+    def __init__(self, launch: Launch, timeout: float, *, opens: bool = False) -> None:
+        """Connects to the store, or `opens` it. Each call waits at most `timeout` seconds for an answer."""
+        self._launch = launch
+        seconds = timedelta(seconds=timeout)
+        store = TCPStore(
+            launch.address, launch.port, is_master=opens, timeout=seconds, wait_for_workers=False, multi_tenant=True
+        )
+        self.store: Store = PrefixStore(f"a3c_fast/{launch.run_id}", store)
+
+    def newest(self) -> int:
+        """The number of the round that was called last; 0 before the first."""
+        return int(self.store.add("rounds", 0))
+
+    def call(self, after: int) -> None:
+        """Calls the round after that one, unless somebody else has."""
+        if self.newest() == after:
+            # The counter of add() is a number in decimal digits, and empty before its first use.
+            self.store.compare_set("rounds", str(after), str(after + 1))
+
+    def come(self, member: Member, patience: float, given_up: Callable[[], bool]) -> Round:
+        """To the newest round: waits until it is closed, at most `patience` seconds for hosts that do not come.
+
+        Where it was closed without this host it calls the next one. Raises `Abandoned` once `given_up` says so.
+        """
+        while True:
+            number = self.newest()
+            found = self._come_to(number, member, patience, given_up)
+            if found is not None:
+                return found
+            self.call(number)
+
+    def group_store(self, number: int) -> Store:
+        """Where the members of a round find each other."""
+        return PrefixStore(f"round/{number}/group", self.store)
+
+    def _come_to(self, number: int, member: Member, patience: float, given_up: Callable[[], bool]) -> Round | None:
+        name = f"round/{number}"
+        closed = f"{name}/closed"
+        if number == 0 or self.store.check([closed]):
+            return None
+        place = self.store.add(f"{name}/members", 1) - 1
+        self.store.set(f"{name}/member/{place}", msgspec.json.encode(member).decode())
+        came, present = time.monotonic(), place + 1
+        while not self.store.check([closed]):
+            if given_up():
+                raise Abandoned
+            count = self.store.add(f"{name}/members", 0)
+            if count > present:
+                came, present = time.monotonic(), count
+            if count >= self._launch.world_size or time.monotonic() - came > patience:
+                self.store.compare_set(closed, "", str(count))
+            else:
+                time.sleep(_SLICE_SECONDS)
+        size = int(self.store.get(closed))
+        if place >= size:
+            return None
+        # One that was killed between its two words is missed here, for as long as the store waits.
+        members = [self._member(f"{name}/member/{i}") for i in range(size)]
+        return Round(number, tuple(members), place)
+
+    def _member(self, key: str) -> Member:
+        self.store.wait([key], timedelta(seconds=2))
+        return msgspec.json.decode(self.store.get(key), type=Member)
+
+
+def encode(value: Any) -> str:
+    """For the store, which keeps text."""
+    return msgspec.json.encode(value).decode()
