@@ -67,12 +67,17 @@ class Exchange:
         tell: Callable[[str], None],
         stop: Callable[[str | None], None],
     ) -> None:
-        """A run to `until` agent steps of all hosts. `stop` is called when rank 0 has ended the run, and, with a sentence, when this host cannot go on alone."""
+        """A run to `until` agent steps of all hosts.
+
+        `stop` is called when rank 0 has ended it, and, with a sentence, when this host cannot go on alone.
+        """
         self._engine, self._launch, self._rounds, self._connect = engine, launch, rounds, connect
         self._until = until
         self._every, self._timeout, self._tell, self._stop = every, timeout, tell, stop
         self.version = version
         self._fresh = True
+        self._ranks: set[int] = set()  # of the last round
+        self._failure = ""  # that ended it
         self._looked = (time.monotonic(), engine.stats()["steps"])
         self._changed = threading.Condition()
         self._end: End | None = None  # guarded by _changed
@@ -129,9 +134,9 @@ class Exchange:
                 try:
                     if self._train_with(rounds, found):
                         return
-                except (RuntimeError, OSError) as error:
+                except (RuntimeError, OSError) as error:  # of the group: a member is gone
                     self._engine.give_back()
-                    self._tell_of_loss(found, error)
+                    self._failure = str(error).splitlines()[0]
                 reached = time.monotonic()
         except Abandoned:
             pass
@@ -155,8 +160,7 @@ class Exchange:
                 return False
             self._count(hosts=group.size, rounds=1)
             self.joined.set()
-            if group.size < self._launch.world_size or self.stats.rounds > 1:
-                self._tell(f"{_number(group.size, 'host')} of {self._launch.world_size} train together")
+            self._tell_of_members({member.rank for member in found.members})
             while True:
                 begun = time.monotonic()
                 goes_on, finished = self._exchange(rounds, found, group)
@@ -276,11 +280,21 @@ class Exchange:
         hosts = {"hosts": int(more["hosts"])} if "hosts" in more else {}
         self.stats = ExchangeStats(**{**vars(old), **new, **hosts})
 
-    def _tell_of_loss(self, found: Round, error: BaseException) -> None:
-        if len(found.members) > 1 and not self._wants_no_more():
-            sentence = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self._tell(f"a host of {len(found.members)} is gone, and the others go on without it ({sentence})")
+    def _tell_of_members(self, ranks: set[int]) -> None:
+        """What has changed since the last round, where not all are there or were."""
+        everybody = set(range(self._launch.world_size))
+        lost, new = sorted(self._ranks - ranks), sorted(ranks - self._ranks)
+        is_first = not self._ranks
+        self._ranks = ranks
+        if is_first and ranks == everybody:
+            return
+        changes = [f"{_hosts(lost)} gone ({self._failure or 'it said so'})"] if lost else []
+        changes += [f"{_hosts(new)} here"] if new and not is_first else []
+        changes.append(f"{len(ranks)} of {len(everybody)} hosts train together")
+        self._failure = ""
+        self._tell("; ".join(changes))
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count != 1 else ''}"
+def _hosts(ranks: list[int]) -> str:
+    names = ", ".join(map(str, ranks))
+    return f"host {names} is" if len(ranks) == 1 else f"hosts {names} are"
