@@ -109,6 +109,8 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
         return 128 + signals.received, False
     output.say(_summary(final, trainer.config))
     if hosts is not None and not hosts.is_first:
+        if hosts.was_aborted:
+            fail(EXIT_FAILED, "rank 0 has ended the run before it had all its steps")
         return 0, False
     _tell_how_to_go_on(output, trainer.config, final)
     return 0, False

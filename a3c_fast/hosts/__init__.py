@@ -53,8 +53,6 @@ class Hosts:
         self._version = 0 if launch.rank == 0 else -1
         self._begun = 0  # how often this host has begun, over all its processes
         self._interrupted = threading.Event()
-        self.ended_by_first = False
-        """Rank 0 has ended the run, and this host with it."""
 
     @classmethod
     def of_launcher(cls) -> Hosts | None:
@@ -147,10 +145,6 @@ class Hosts:
         Takes from them the newest parameters that there are. Raises `HostsError` where it cannot.
         """
 
-        def stop(why: str | None) -> None:
-            self.ended_by_first = why is None
-            request_stop()
-
         self._interrupted.clear()
         assert self._rounds is not None
         if self._exchange is not None and self.is_first:  # a further run: the others take it from this host
@@ -165,7 +159,7 @@ class Hosts:
             timeout=config.host_timeout_seconds,
             version=self._version,
             tell=tell,
-            stop=stop,
+            stop=request_stop,
         )
         while not exchange.joined.wait(_SLICE_SECONDS):
             if self._interrupted.is_set():
@@ -182,18 +176,21 @@ class Hosts:
         """The workers of this host have ended. Waits for the last exchange, at most as long as one that fails takes."""
         exchange = self._exchange
         if exchange is not None:
-            how: End = "ended" if reason == "total_steps" or self.ended_by_first else "leaves"
-            exchange.end("stops" if self.is_first and reason not in ("total_steps", "failed") else how)
+            exchange.end(self._how(reason, exchange))
             while not exchange.done.wait(_SLICE_SECONDS):
                 pass
             self._version = exchange.version
 
+    @property
+    def was_aborted(self) -> bool:
+        """Whether rank 0 was stopped, and this host with it, before the run had all that it was to have."""
+        return not self.is_first and self._exchange is not None and self._exchange.was_aborted
+
     def close(self) -> None:
         """Exchanges nothing more. Does nothing twice."""
         self.interrupt()
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.give_up()
+        if self._exchange is not None:
+            self._exchange.give_up()
         self._rounds = None
 
     @property
@@ -202,6 +199,13 @@ class Hosts:
         return ExchangeStats() if self._exchange is None else self._exchange.stats
 
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _how(self, reason: Reason, exchange: Exchange) -> End:
+        if reason == "total_steps" or exchange.was_stopped:
+            return "ended"
+        if reason == "failed" or not self.is_first:
+            return "leaves"
+        return "aborts" if reason == "stopped" else "stops"
 
     def _raise_error(self) -> None:
         if self._exchange is not None and self._exchange.error is not None:

@@ -28,9 +28,11 @@ _STORE_PATIENCE = 60.0  # for a store that cannot be reached
 _HANDOVER_PATIENCE = 60.0  # for a rank 0 that is gone at the end, and may come back for what was learned
 _AGAIN_SECONDS = 1.0  # before the store is asked again
 
-_ENDED, _LEAVES, _CALLED, _STOPS = 1, 2, 4, 8  # what a host says before an exchange
+_ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS = 1, 2, 4, 8, 16  # what a host says before an exchange
 
-End = Literal["ended", "stops", "leaves"]
+# How the run of a host ends: it has its steps; rank 0 has found that all is done, or was stopped; another host was.
+End = Literal["ended", "stops", "aborts", "leaves"]
+_FLAGS = {None: 0, "ended": _ENDED, "stops": _ENDED | _STOPS, "aborts": _ENDED | _STOPS | _ABORTS, "leaves": _LEAVES}
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,11 @@ class Exchange:
         timeout: float,
         version: int,
         tell: Callable[[str], None],
-        stop: Callable[[str | None], None],
+        stop: Callable[[], None],
     ) -> None:
         """A run to `until` agent steps of all hosts.
 
-        `stop` is called when rank 0 has ended it, and, with a sentence, when this host cannot go on alone.
+        `stop` is called when rank 0 has ended it, and when this host cannot go on; then `error` says why.
         """
         self._engine, self._launch, self._rounds, self._connect = engine, launch, rounds, connect
         self._until = until
@@ -83,6 +85,7 @@ class Exchange:
         self._end: End | None = None  # guarded by _changed
         self._given_up = False  # guarded by _changed
         self._ended_at = 0.0  # guarded by _changed
+        self.was_stopped = self.was_aborted = False  # by rank 0; written by the thread
         self.joined = threading.Event()
         self.done = threading.Event()
         self.error: str | None = None  # written before `done` is set
@@ -126,7 +129,7 @@ class Exchange:
                     if time.monotonic() - reached > _STORE_PATIENCE:
                         where = f"{self._launch.address}:{self._launch.port}"
                         self.error = f"{self._launch} has not reached the store at {where} for a minute: {error}"
-                        self._stop(self.error)
+                        self._stop()
                         return
                     if self._wait(_AGAIN_SECONDS) and self._end != "ended":
                         return
@@ -142,7 +145,7 @@ class Exchange:
             pass
         except BaseException as error:
             self.error = f"the exchange with other hosts failed: {error!r}"
-            self._stop(self.error)
+            self._stop()
         finally:
             self.done.set()
             self.joined.set()
@@ -176,7 +179,7 @@ class Exchange:
             end, given_up, ended_at = self._end, self._given_up, self._ended_at
         if given_up:
             raise Abandoned
-        flags = {None: 0, "ended": _ENDED, "stops": _ENDED | _STOPS, "leaves": _LEAVES}[end]
+        flags = _FLAGS[end]
         flags |= _CALLED if rounds.newest() != found.number else 0
         said = group.gather(torch.tensor([self.version, flags], dtype=torch.int64))
         if not (said[:, 0] == self.version).all():
@@ -193,8 +196,10 @@ class Exchange:
         self._count(exchanges=1, seconds=spent, cpu_seconds=spent_cpu, bytes=size)
 
         flags_of = said[:, 1].tolist()
+        self.was_aborted |= any(f & _ABORTS for f in flags_of)
         if any(f & _STOPS for f in flags_of) and end is None:
-            self._stop(None)
+            self.was_stopped = True
+            self._stop()
         has_first = any(member.rank == 0 for member in found.members)
         if end == "leaves":
             return False, True
@@ -267,7 +272,7 @@ class Exchange:
 
     def _wants_no_more(self) -> bool:
         with self._changed:
-            return self._given_up or self._end in ("stops", "leaves")
+            return self._given_up or self._end in ("stops", "aborts", "leaves")
 
     def _wait(self, seconds: float) -> bool:
         """At most so long; True, and at once, where this host has ended."""

@@ -50,7 +50,7 @@ struct Shared {
   std::atomic<int64_t> skipped_updates{0};  // atomic
   // Atomic; of other hosts, whose steps and skipped updates count with this one's (run/agreement.h).
   std::atomic<int64_t> updates_elsewhere{0}, episodes_elsewhere{0};
-  EpisodeLog episodes;                      // its own mutex
+  EpisodeLog episodes;  // its own mutex
 };
 
 // All that is one worker's own. Its thread alone touches it while it runs, but for what says otherwise. It outlives

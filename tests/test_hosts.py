@@ -1,0 +1,423 @@
+"""Several hosts that train together: processes of this machine, as a launcher starts them.
+
+tests/test_hosts_apart.py has them in network namespaces of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import PATIENCE, Process, read_lines, run, start, wait_until
+
+from a3c_fast import Config, ConfigError
+from a3c_fast.hosts import Launch, network, settings
+from a3c_fast.hosts.rounds import Abandoned, Member, Round, Rounds
+
+# What a launcher does for a process, which then is the command.
+COMMAND = """
+import json, os, sys
+os.environ.update(json.loads(sys.argv.pop(1)))
+from a3c_fast.train import main
+main()
+"""
+
+# The command's trainer in a program: says what it has at the end.
+PROGRAM = """
+import hashlib, json, os, sys
+import numpy as np
+os.environ.update(json.loads(sys.argv[1]))
+import a3c_fast
+from a3c_fast.hosts import Hosts
+settings = json.loads(sys.argv[2])
+with a3c_fast.Trainer(a3c_fast.Config(**settings), hosts=Hosts.of_launcher()) as trainer:
+    line = trainer.run()
+    engine = trainer._engine
+    agreed, counts = np.empty(engine.parameters().size, np.float32), np.empty(engine.num_counts)
+    engine.read_agreement(agreed, counts)
+    print(json.dumps({
+        "agreed": hashlib.sha256(agreed.tobytes()).hexdigest(),
+        "counts": counts.tolist(),
+        "away": float(np.abs(engine.parameters() - agreed).max()),
+        "line": line,
+        "stats": vars(trainer.hosts.stats),
+        "gamma": trainer.config.gamma,
+        "workers": trainer.config.num_workers,
+        "mean": trainer.state_dict().get("observation_mean", np.zeros(1)).tolist(),
+    }))
+"""
+
+SMALL = ("--num-workers", "1", "--env-id", "CartPole-v1")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Job:
+    """The processes of one run; all are killed at the end."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self.port = free_port()
+        self.processes: list[Process] = []
+
+    def environment(self, rank: int) -> str:
+        return json.dumps(
+            {
+                "RANK": str(rank),
+                "WORLD_SIZE": str(self.world_size),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(self.port),
+            }
+        )
+
+    def _start(self, *arguments: str, cwd: Path) -> Process:
+        self.processes.append(start("-c", *arguments, cwd=cwd))
+        return self.processes[-1]
+
+    def train(self, rank: int, *flags: str, cwd: Path) -> Process:
+        return self._start(COMMAND, self.environment(rank), *flags, cwd=cwd)
+
+    def program(self, rank: int, cwd: Path, **config: Any) -> Process:
+        return self._start(PROGRAM, self.environment(rank), json.dumps(config), cwd=cwd)
+
+    def end(self) -> None:
+        for process in self.processes:
+            if not process.ended():
+                process.send(signal.SIGKILL)
+
+
+@pytest.fixture
+def job() -> Any:
+    made: list[Job] = []
+
+    def make(world_size: int) -> Job:
+        made.append(Job(world_size))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.end()
+
+
+# Which host this is --------------------------------------------------------------------------------------------------
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "a", "MASTER_PORT": "29500"}
+
+
+def test_what_torchrun_says() -> None:
+    said = {**TORCHRUN, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": "7"}
+    assert Launch.of_environment(said) == Launch(1, 3, 1, "a", 29500, True, "7")
+    assert Launch.of_environment(TORCHRUN) == Launch(1, 3, 1, "a", 29500, False, "none")
+
+
+@pytest.mark.parametrize("said", [{}, {"RANK": "0"}, {"WORLD_SIZE": "2"}, {**TORCHRUN, "RANK": "0", "WORLD_SIZE": "1"}])
+def test_a_process_that_is_alone(said: dict[str, str]) -> None:
+    assert Launch.of_environment(said) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("RANK", value) for value in ("", "x", "-1", "3", "1.0", "\N{DEVANAGARI DIGIT ONE}")),
+        *(("WORLD_SIZE", value) for value in ("", "0", "70000", "many")),
+        *(("MASTER_PORT", value) for value in ("", "0", "65536", "http")),
+        ("MASTER_ADDR", ""),
+        ("LOCAL_WORLD_SIZE", "4"),
+    ],
+)
+def test_what_no_launcher_says(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        Launch.of_environment({**TORCHRUN, name: value})
+
+
+def test_the_address_is_that_of_the_way_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    assert network.own_address("127.0.0.1") == "127.0.0.1"
+    assert network.is_loopback("127.0.1.1")
+    assert not network.is_loopback("10.0.0.1")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    assert network.own_address("192.0.2.1") == "127.0.0.1"
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "none_such")
+    with pytest.raises(ConfigError, match="GLOO_SOCKET_IFNAME is 'none_such'"):
+        network.own_address("127.0.0.1")
+
+
+# Who trains together -------------------------------------------------------------------------------------------------
+
+
+class Meeting:
+    """Hosts as threads, each with a connection of its own."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size, self.port = world_size, free_port()
+        self.first = self.rounds(0, opens=True)
+
+    def rounds(self, rank: int, *, opens: bool = False) -> Rounds:
+        launch = Launch(rank, self.world_size, 1, "127.0.0.1", self.port, False, "none")
+        return Rounds(launch, 30, opens=opens)
+
+    def come(
+        self, *ranks: int, patience: float = PATIENCE, given_up: Callable[[], bool] = lambda: False
+    ) -> dict[int, Round]:
+        found: dict[int, Round] = {}
+
+        def one(rank: int) -> None:
+            found[rank] = self.rounds(rank).come(Member(rank, "127.0.0.1", rank), patience, given_up)
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in ranks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+
+def test_all_hosts_come_to_one_round() -> None:
+    found = Meeting(5).come(0, 1, 2, 3, 4)
+    assert {each.number for each in found.values()} == {1}
+    members = found[0].members
+    assert sorted(member.rank for member in members) == [0, 1, 2, 3, 4]
+    for rank, each in found.items():
+        assert each.members == members
+        assert members[each.place] == Member(rank, "127.0.0.1", rank)
+
+
+def test_one_that_does_not_come_is_not_waited_for() -> None:
+    meeting = Meeting(3)
+    found = meeting.come(0, 2, patience=0.5)
+    together = {frozenset(member.rank for member in each.members) for each in found.values()}
+    assert together == {frozenset({0, 2})} or len(found) == 2  # on a busy machine each may have come alone
+    later = meeting.come(0, 1, 2)  # the one that came late calls the next
+    assert {round.number for round in later.values()} == {max(each.number for each in found.values()) + 1}
+    assert {member.rank for member in later[1].members} == {0, 1, 2}
+
+
+def test_one_that_was_killed_between_its_two_words_is_missed() -> None:
+    meeting = Meeting(2)
+    rounds = meeting.rounds(1)
+    rounds.call(0)
+    rounds.store.add("round/1/members", 1)  # and nothing more
+    with pytest.raises(RuntimeError):
+        meeting.come_alone()  # type: ignore[attr-defined]
+
+
+def test_a_round_is_given_up() -> None:
+    meeting = Meeting(2)
+    with pytest.raises(Abandoned):
+        meeting.first.come(Member(0, "127.0.0.1", 0), PATIENCE, lambda: True)
+
+
+# What must be the same -----------------------------------------------------------------------------------------------
+
+
+def agreed(first: Config, other: Config, version: str = "1") -> Config:
+    store = Meeting(2).first.store
+    settings.publish(store, first, "1")
+    return settings.agreed(store, other, version, lambda: None)
+
+
+def test_a_host_takes_the_settings_of_the_first_and_keeps_its_own() -> None:
+    first = Config(env_id="CartPole-v1", gamma=0.9, num_workers=8, seed=3, schedules=("learning_rate=1e-3@0,0@end",))
+    found = agreed(first, Config(env_id="CartPole-v1", num_workers=2, exchange_every_seconds=0.5))
+    assert (found.gamma, found.num_workers, found.seed) == (0.9, 2, 3)
+    assert found.schedules == first.schedules
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"gamma": 0.5}, "gamma"),
+        ({"env_id": "Acrobot-v1"}, "env_id"),
+        ({"seed": 9}, "seed"),
+        ({"lstm_size": 8}, "lstm_size"),
+    ],
+)
+def test_a_host_with_other_settings_is_refused(changes: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is .* but rank 0 has .*, and all hosts train with the same"):
+        agreed(Config(env_id="CartPole-v1"), Config(**{"env_id": "CartPole-v1", **changes}))
+
+
+def test_a_host_with_another_version_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"a3c_fast is '2', but rank 0 has version 1"):
+        agreed(Config(), Config(), version="2")
+
+
+# Runs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_hosts_end_with_the_same_network_and_the_steps_of_all(job: Any, tmp_path: Path) -> None:
+    together = job(2)
+    config = {"env_id": "Pendulum-v1", "total_steps": 20_000, "seed": 5, "exchange_every_seconds": 0.05}
+    hosts = [
+        together.program(0, tmp_path, **config, num_workers=2, run_dir="run", gamma=0.97),
+        together.program(1, tmp_path, **config, num_workers=1),
+    ]
+    found = [json.loads(host.result().stdout) for host in hosts]
+    assert found[0]["agreed"] == found[1]["agreed"]
+    assert found[0]["counts"] == found[1]["counts"]
+    assert max(host["away"] for host in found) < 1e-5
+    assert found[0]["line"]["step"] == found[1]["line"]["step"] >= 20_000
+    assert found[0]["mean"] == pytest.approx(found[1]["mean"], abs=1e-6)  # observations are normalized by all of them
+    assert found[1]["gamma"] == 0.97
+    assert [host["workers"] for host in found] == [2, 1]
+    assert all(host["stats"]["hosts"] == 2 and host["stats"]["exchanges"] > 1 for host in found)
+    assert (tmp_path / "run" / "checkpoints").is_dir()
+    assert len(list(tmp_path.iterdir())) == 1  # the other host keeps nothing
+
+
+def test_the_steps_of_a_run_are_those_of_all_hosts(job: Any, tmp_path: Path) -> None:
+    together = job(3)
+    flags = (*SMALL, "--total-steps", "100000")
+    first = together.train(0, *flags, "--run-dir", "run", cwd=tmp_path)
+    others = [together.train(rank, *flags, cwd=tmp_path) for rank in (1, 2)]
+    for host in (first, *others):
+        assert host.result().status == 0
+    assert read_lines(tmp_path / "run")[-1]["step"] >= 100_000
+    assert "rank 0 has it" in others[0].stdout()
+    assert "on host 0 of 3 starts in run" in first.stdout()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+ENDLESS = (*SMALL, "--total-steps", "1_000_000_000", "--log-every-seconds", "0.1", "--checkpoint-every-seconds", "0.5")
+
+
+def begun(run: Path, beyond: int = 0) -> Callable[[], bool]:
+    return lambda: bool(lines := read_lines(run)) and lines[-1]["step"] > beyond
+
+
+def errors_of(process: Process) -> str:
+    return process._files[1].read_text()
+
+
+def test_a_host_that_is_killed_is_missed_and_welcome_again(job: Any, tmp_path: Path) -> None:
+    together, run = job(2), tmp_path / "run"
+    first = together.train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)
+    other = together.train(1, *ENDLESS, cwd=tmp_path)
+    first.until(begun(run))
+    other.send(signal.SIGKILL)
+    first.until(lambda: "host 1 is gone" in errors_of(first))
+    first.until(begun(run, read_lines(run)[-1]["step"]))  # it goes on alone
+    again = together.train(1, *ENDLESS, cwd=tmp_path)
+    first.until(lambda: "host 1 is here; 2 of 2 hosts train together" in errors_of(first))
+    step = read_lines(run)[-1]["step"]
+    first.send(signal.SIGINT)
+    assert first.result().status == 130
+    assert again.result().status == 1
+    assert "rank 0 has ended the run" in again.result().stderr
+    assert read_lines(run)[-1]["step"] >= step
+
+
+def test_the_first_host_comes_back_to_what_the_others_have_learned(job: Any, tmp_path: Path) -> None:
+    together, run = job(3), tmp_path / "run"
+    # The store is this test's, as it is torchrun's: it stays when rank 0 dies.
+    store = Rounds(Launch(0, 3, 1, "127.0.0.1", together.port, False, "none"), 30, opens=True)
+    kept = {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+    environment = together.environment
+    together.environment = lambda rank: json.dumps({**json.loads(environment(rank)), **kept})
+    first = together.train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)
+    others = [together.train(rank, *ENDLESS, cwd=tmp_path) for rank in (1, 2)]
+    first.until(lambda: len(list((run / "checkpoints").glob("*.safetensors"))) > 1)
+    first.send(signal.SIGKILL)
+    others[0].until(lambda: "host 0 is gone" in errors_of(others[0]))
+    saved = max(path.stem for path in (run / "checkpoints").glob("*.safetensors"))
+    again = together.train(0, *ENDLESS, "--run-dir", "run", "--resume", cwd=tmp_path)
+    again.until(lambda: "goes on from step" in again.stdout())
+    others[0].until(lambda: "host 0 is here" in errors_of(others[0]))
+    again.until(begun(run, int(saved.removeprefix("step_")) + 1000))
+    steps = [line["step"] for line in read_lines(run)]
+    assert steps == sorted(set(steps))
+    again.send(signal.SIGTERM)
+    assert again.result().status == 143
+    assert [other.result().status for other in others] == [1, 1]
+    del store
+
+
+def test_a_host_that_leaves_ends_alone(job: Any, tmp_path: Path) -> None:
+    together, run = job(2), tmp_path / "run"
+    first = together.train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)
+    other = together.train(1, *ENDLESS, cwd=tmp_path)
+    first.until(begun(run))
+    other.send(signal.SIGTERM)
+    result = other.result()
+    assert result.status == 143
+    assert "the other hosts have what was learned" in result.stdout
+    first.until(lambda: "host 1 is gone (it said so)" in errors_of(first))
+    first.until(begun(run, read_lines(run)[-1]["step"]))
+
+
+def test_a_limit_of_the_first_host_ends_all(job: Any, tmp_path: Path) -> None:
+    together = job(2)
+    first = together.train(0, *ENDLESS, "--run-dir", "run", "--max-minutes", "0.02", cwd=tmp_path)
+    other = together.train(1, *ENDLESS, "--max-minutes", "0.02", cwd=tmp_path)
+    assert first.result().status == 0
+    assert other.result().status == 0
+
+
+def test_another_setting_is_refused_at_the_start(job: Any, tmp_path: Path) -> None:
+    together = job(2)
+    together.train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)
+    other = together.train(1, *ENDLESS, "--gamma", "0.5", cwd=tmp_path)
+    result = other.result()
+    assert result.status == 2
+    assert result.error == "gamma is 0.5, but rank 0 has 0.99, and all hosts train with the same"
+
+
+def test_a_run_that_has_its_steps_keeps_nobody_waiting(job: Any, tmp_path: Path) -> None:
+    flags = (*SMALL, "--total-steps", "3000", "--run-dir", "run", "--resume")
+    assert run("a3c_fast.train", *flags, cwd=tmp_path).status == 0
+    together = job(2)
+    # rank 0 keeps the store while the other comes to hear of it: here it is this test's.
+    store = Rounds(Launch(0, 2, 1, "127.0.0.1", together.port, False, "none"), 30, opens=True)
+    environment = together.environment
+    together.environment = lambda rank: json.dumps(
+        {**json.loads(environment(rank)), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    )
+    hosts = [together.train(rank, *flags, cwd=tmp_path) for rank in (0, 1)]
+    for host in hosts:
+        result = host.result()
+        assert result.status == 0
+        assert "nothing is left to do" in result.stdout
+    del store
+
+
+def test_settings_of_a_launcher_that_cannot_be(tmp_path: Path) -> None:
+    environment = json.dumps({"RANK": "5", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"})
+    result = run("-c", COMMAND, environment, cwd=tmp_path)
+    assert result.status == 2
+    assert result.error == "RANK is '5', but it must be a whole number from 0 to 1"
+
+
+def test_the_cores_of_a_machine_are_shared_by_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from a3c_fast import hosts
+
+    monkeypatch.setattr(hosts, "cores", lambda: 8)
+    shares = [hosts.Hosts(Launch(0, 4, local, "a", 1, False, "none")).num_workers for local in (1, 2, 3)]
+    assert shares == [8, 4, 2]
+
+
+def test_own_seeds_of_every_host_and_of_every_beginning() -> None:
+    from a3c_fast.hosts import Hosts
+
+    made = []
+    for rank in range(3):
+        for begun_before in range(3):
+            host = Hosts(Launch(rank, 3, 1, "a", 1, False, "none"))
+            host._begun = begun_before
+            made.append((host.stream(0), host.first_worker))
+    assert made[:3] == [(0, 0)] * 3  # rank 0 goes on with its own, or from the step of its checkpoint
+    others = made[3:]
+    assert len({stream for stream, _ in others}) == len({worker for _, worker in others}) == len(others)
+    assert min(worker for _, worker in others) >= 4096
+    assert os.getpid()  # nothing was started
+    wait_until(lambda: True)
