@@ -15,6 +15,7 @@ import pytest
 from a3c_fast import Config
 from a3c_fast.core_config import kernels_of
 from a3c_fast.envs import spec_of
+from bench.netns.namespace import why_not
 
 ROOT = Path(__file__).parents[1]
 CARTPOLE = Config(env_id="CartPole-v1")
@@ -77,6 +78,16 @@ def test_networks() -> None:
         result["of_libtorch"]["kernels"]
         == sorted(a / b for a, b in zip(result["rounds"]["kernels"], libtorch, strict=True))[1]
     )
+
+
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+def test_netns() -> None:
+    result = run("netns", "--hosts", "2", "--wires", "10ms-100mbit", "--rounds", "2", "--megabytes", "0.5")
+    (wire,) = result["results"]
+    assert wire["round_trip_ms"] >= 20
+    assert wire["stream_mbit"] <= 100
+    assert wire["all_reduce_ms"] == sum(wire["rounds"]["all_reduce_ms"]) / 2
+    assert result["cut"]["dropped"] >= 3
 
 
 def test_time_to_score() -> None:
@@ -159,6 +170,7 @@ def test_curves(tmp_path: Path) -> None:
         ("scaling", ("--rounds", "0"), "rounds is 0, but it must be greater than 0"),
         ("peers", ("--seconds", "0"), "seconds is 0.0, but it must be greater than 0"),
         ("stages", ("--seconds", "-1"), "seconds is -1.0, but it must be greater than 0"),
+        ("netns", ("--hosts", "1"), "hosts is (1,), but each number must be between 2 and 100"),
         ("dqn", ("--minutes", "0"), "minutes is 0.0, but it must be greater than 0"),
         ("dqn", ("--agent", "a3c", "--plot", "x.png"), "plot is 'x.png', but it shows both agents"),
     ],
