@@ -155,6 +155,7 @@ void Agreement::become(std::vector<float> agreed, const Counts& counts) {
   shared_.skipped_updates += whole(counts.skipped_updates - before.skipped_updates - taken.skipped_updates);
   const auto moments = [](const Moments& present, const Moments& old, const Moments& sent, const Moments& agreed_now) {
     const Moments kept = combined(since(present, old), sent, -1);
+    if (kept.count == 0) return agreed_now;  // and no rounding of what was dropped
     return with(agreed_now, moved(kept, old.mean, agreed_now.mean));
   };
   shared_.normalizer.replace([&](const Normalization& present) {
