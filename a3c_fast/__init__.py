@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
     from a3c_fast.events import Ended, Episode, Evaluated, Events, Metrics, Saved
     from a3c_fast.exports.exporting import export
+    from a3c_fast.hosts import Hosts
     from a3c_fast.loading import load_policy
     from a3c_fast.policy import ActorCritic
     from a3c_fast.schedules import Schedule, constant, linear, points
@@ -32,6 +33,7 @@ __all__ = [
     "Episode",
     "Evaluated",
     "Events",
+    "Hosts",
     "InProcess",
     "Metrics",
     "RunInfo",
@@ -57,6 +59,7 @@ _HOMES = {
     "Episode": "events",
     "Evaluated": "events",
     "Events": "events",
+    "Hosts": "hosts",
     "InProcess": "envs.processes",
     "Metrics": "events",
     "RunInfo": "trackers",
