@@ -48,7 +48,7 @@ MEANT_BEFORE: Mapping[str, Any] = {
     "stop_at_evaluation": None,
     "evaluate_patience": 0,
     "track": [],
-    "exchange_every_seconds": 0.5,  # of no effect, as what follows: there was one host
+    "exchange_every_seconds": 0.0,  # of no effect, as what follows: there was one host
     "host_timeout_seconds": 10.0,
 }
 

@@ -7,6 +7,7 @@ The sum, not the mean: so many workers on one machine would have done the same, 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ _PATIENCE = 2.0  # the same later, beside the time between two exchanges
 _STORE_PATIENCE = 60.0  # for a store that cannot be reached
 _HANDOVER_PATIENCE = 60.0  # for a rank 0 that is gone at the end, and may come back for what was learned
 _AGAIN_SECONDS = 1.0  # before the store is asked again
+# How often by itself: what this thread computes for an exchange is about half of what it costs, Gloo's has the rest.
+_SHARE_OF_A_CORE = 0.01
+_LEAST_SECONDS, _MOST_SECONDS = 0.02, 1.0
 
 _ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS = 1, 2, 4, 8, 16  # what a host says before an exchange
 
@@ -121,7 +125,9 @@ class Exchange:
                 try:
                     if rounds is None:
                         rounds = self._connect()
-                    patience = _FIRST_PATIENCE if rounds.newest() <= 1 else _PATIENCE + 2 * self._every
+                    patience = (
+                        _FIRST_PATIENCE if rounds.newest() <= 1 else _PATIENCE + 2 * max(self._every, _MOST_SECONDS)
+                    )
                     found = rounds.come(self._member(), patience, self._wants_no_more)
                     reached = time.monotonic()
                 except (RuntimeError, OSError) as error:
@@ -169,7 +175,7 @@ class Exchange:
                 goes_on, finished = self._exchange(rounds, found, group)
                 if finished or not goes_on:
                     return finished
-                self._wait(min(self._every, self._left() / 4) - (time.monotonic() - begun))
+                self._wait(min(self._interval(), self._left() / 4) - (time.monotonic() - begun))
         finally:
             group.close()
 
@@ -208,13 +214,19 @@ class Exchange:
             return True, not waits
         return not any(f & (_LEAVES | _CALLED) for f in flags_of), False
 
+    def _interval(self) -> float:
+        """Seconds between the beginnings of two exchanges."""
+        if self._every > 0 or self.stats.exchanges == 0:
+            return self._every
+        return min(max(self.stats.cpu_seconds / self.stats.exchanges / _SHARE_OF_A_CORE, _LEAST_SECONDS), _MOST_SECONDS)
+
     def _left(self) -> float:
         """Seconds that the run will still take, of all hosts: near its end none should be far beyond it unawares."""
         now, steps = time.monotonic(), self._engine.stats()["steps"]
         then, before = self._looked
         self._looked = (now, steps)
         rate = (steps - before) / max(now - then, 1e-3)
-        return max(0.0, self._until - steps) / rate if rate > 0 else self._every
+        return max(0.0, self._until - steps) / rate if rate > 0 else math.inf
 
     def _agree(self, found: Round, group: Group) -> bool:
         """Takes the newest agreement among the members; False where nobody has one."""
