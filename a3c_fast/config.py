@@ -202,8 +202,8 @@ class Config:
     watchdog_seconds: float = 120.0
     """A worker that makes no progress for so long fails the run."""
     exchange_every_seconds: float = 0.0
-    """On several hosts, time between two exchanges of what they have learned, which take place while workers go on; 0: as
-    often as they cost a fiftieth of a core."""
+    """On several hosts, time between two exchanges of what they have learned, which take place while workers go on;
+    0: as often as they cost a fiftieth of a core."""
     host_timeout_seconds: float = 10.0
     """A host that does not answer for so long is gone, and the others go on without it."""
     _origin: InitVar[Suppress[_Origin | None]] = None
