@@ -313,6 +313,8 @@ class Trainer:
             raise WorkerError(*engine.failure)
         if supervisor is not None and supervisor.error is not None:
             raise supervisor.error
+        if self.hosts is not None:
+            self.hosts.raise_error()
         return True
 
     def metrics(self, every_steps: int = 10_000, *, until: int | None = None) -> Iterator[dict[str, Any]]:

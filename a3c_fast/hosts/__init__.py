@@ -144,7 +144,6 @@ class Hosts:
 
         Takes from them the newest parameters that there are. Raises `HostsError` where it cannot.
         """
-
         self._interrupted.clear()
         assert self._rounds is not None
         if self._exchange is not None and self.is_first:  # a further run: the others take it from this host
@@ -165,7 +164,7 @@ class Hosts:
             if self._interrupted.is_set():
                 exchange.give_up()
                 return False
-        self._raise_error()
+        self.raise_error()
         return True
 
     def interrupt(self) -> None:
@@ -185,6 +184,11 @@ class Hosts:
     def was_aborted(self) -> bool:
         """Whether rank 0 was stopped, and this host with it, before the run had all that it was to have."""
         return not self.is_first and self._exchange is not None and self._exchange.was_aborted
+
+    def raise_error(self) -> None:
+        """Raises `HostsError` where this host could not go on, and its run has ended for that."""
+        if self._exchange is not None and self._exchange.error is not None:
+            raise HostsError(self._exchange.error)
 
     def close(self) -> None:
         """Exchanges nothing more. Does nothing twice."""
@@ -206,10 +210,6 @@ class Hosts:
         if reason == "failed" or not self.is_first:
             return "leaves"
         return "aborts" if reason == "stopped" else "stops"
-
-    def _raise_error(self) -> None:
-        if self._exchange is not None and self._exchange.error is not None:
-            raise HostsError(self._exchange.error)
 
     def _connect(self, config: Config) -> Rounds:
         """To the store, for which it waits: rank 0 may begin later. Raises `HostsError` where it does not come."""

@@ -125,9 +125,8 @@ class Exchange:
                 try:
                     if rounds is None:
                         rounds = self._connect()
-                    patience = (
-                        _FIRST_PATIENCE if rounds.newest() <= 1 else _PATIENCE + 2 * max(self._every, _MOST_SECONDS)
-                    )
+                    later = _PATIENCE + 2 * max(self._every, _MOST_SECONDS)
+                    patience = _FIRST_PATIENCE if rounds.newest() <= 1 else later
                     found = rounds.come(self._member(), patience, self._wants_no_more)
                     reached = time.monotonic()
                 except (RuntimeError, OSError) as error:
