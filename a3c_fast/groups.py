@@ -64,7 +64,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "hosts",
-        "How several hosts train together, where torchrun or another launcher has started them.",
+        "How several hosts train together that a launcher has started.",
         ("exchange_every_seconds", "host_timeout_seconds"),
     ),
     Group(

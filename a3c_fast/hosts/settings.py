@@ -18,6 +18,7 @@ PROTOCOL = 1  # of hosts among themselves: rises when an earlier version would n
 _OWN = {
     *("num_workers", "envs_per_worker", "precision", "watchdog_seconds", "run_dir", "resume", "max_minutes"),
     *("stop_at_return", "evaluate_every", "evaluate_episodes", "evaluate_greedy", "stop_at_evaluation"),
+    *("exchange_every_seconds", "host_timeout_seconds"),
     *("evaluate_patience", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints", "track"),
 }
 # What rank 0 has measured, in the place of `auto`.
