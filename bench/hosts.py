@@ -1,4 +1,4 @@
-"""`python -m bench.hosts rate` and `score`: what several hosts are worth that train one network together.
+"""`python -m bench.hosts rate`, `score` and `kills`: what several hosts are worth that train one network together.
 
 Hosts are network namespaces of this machine, a core each, joined by a relay that delays packets and limits their rate
 (bench/netns), or by the kernel where neither is asked for. Needs root. All other flags are those of `a3c-fast train`.
@@ -6,19 +6,25 @@ Hosts are network namespaces of this machine, a core each, joined by a relay tha
 `rate` has in each round every number of hosts of `--counts` train for `--seconds`, one number after the other: agent
 steps a second of all hosts together, and how many times those of one host on one core, beside which other cores are
 idle. `score` trains with each of `--seeds` until the mean of rank 0's last 20 training episodes reaches `--target`, by
-one host, as many of them at a time as there are cores, and by `--counts` hosts.
+one host, as many of them at a time as there are cores, and by `--counts` hosts. `kills` has the first number of
+`--counts` train for `--most-minutes`, kills one after another of them, rank 0 too, every `--kill-every` seconds, and
+begins each again at once, as torchrun does, which keeps the store.
 """
 
 from __future__ import annotations
 
+import itertools
 import json as json_module
 import math
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from a3c_fast.config import Config
@@ -47,6 +53,8 @@ class Arguments:
     """Of `score`: mean return of rank 0's last 20 training episodes."""
     most_minutes: float = 30.0
     """Of `score`: give a run up after so long."""
+    kill_every: float = 30.0
+    """Of `kills`: seconds between two."""
     delay_ms: float = 0.0
     """That a packet travels one way, between any two hosts."""
     mbit: float = math.inf
@@ -67,14 +75,7 @@ def train(
     with Hosts(number, direct=plain, **rates) as net:  # type: ignore[arg-type]
         processes = []
         for rank in range(number):
-            said = {
-                **os.environ,
-                "RANK": str(rank),
-                "WORLD_SIZE": str(number),
-                "MASTER_ADDR": net.addresses[0],
-                "MASTER_PORT": str(_PORT),
-                "GLOO_SOCKET_IFNAME": INTERFACE,
-            }
+            said = _launch(net, rank)
             values = {**order, "config": {**settings, "num_workers": config.num_workers or 1}}
             command = [sys.executable, "-m", "bench.host", json_module.dumps(values)]
             core = {cores[rank % len(cores)]}
@@ -175,6 +176,85 @@ def measure_score(args: Arguments, config: Config) -> dict[str, Any]:
     return result
 
 
+_STORE = """
+import datetime, sys, time
+from torch.distributed import TCPStore
+store = TCPStore(sys.argv[1], int(sys.argv[2]), is_master=True, wait_for_workers=False)
+time.sleep(1e9)
+"""
+
+
+def measure_kills(args: Arguments, config: Config) -> dict[str, Any]:
+    """What becomes of a run whose hosts are killed."""
+    from a3c_fast import metrics
+
+    cores, number = sorted(os.sched_getaffinity(0)), args.counts[0]
+    flags = [
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in config.said().items()
+        if name not in ("run_dir", "resume") and value != getattr(Config(env_id=config.env_id), name)
+    ]
+    kills: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, Hosts(number, direct=True) as net:
+        run = Path(folder) / "run"
+        net.start(0, [sys.executable, "-c", _STORE, net.addresses[0], str(_PORT)])
+
+        def start(rank: int) -> subprocess.Popen[Any]:
+            said = {**_launch(net, rank), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+            command = [sys.executable, "-m", "a3c_fast.train", f"--env-id={config.env_id}", "--num-workers=1", *flags]
+            command += ["--run-dir", str(run), "--resume", "--total-steps=1000000000", "--log-every-seconds=1"]
+            command += ["--checkpoint-every-seconds=20"]
+            return net.start(rank, command, cores={cores[rank % len(cores)]}, env=said, stdout=sys.stderr)
+
+        hosts = [start(rank) for rank in range(number)]
+        begin = time.monotonic()
+        while not metrics.read(run):
+            time.sleep(0.5)
+        first = time.monotonic()
+        line: dict[str, Any] = {}
+        curve: list[dict[str, Any]] = []
+        while time.monotonic() - first < 60 * args.most_minutes:
+            time.sleep(1)
+            line = metrics.read(run)[-1]
+            now = round(time.monotonic() - first, 1)
+            if not curve or line["step"] > curve[-1]["step"]:
+                curve.append({"seconds": now, **{name: line[name] for name in ("step", "mean_return_100")}})
+            if now >= args.kill_every * (len(kills) + 1):
+                victim = (number - 1 - len(kills)) % number
+                saved = max((path.stem for path in (run / "checkpoints").glob("*.safetensors")), default="step_0")
+                kills.append({"seconds": now, "rank": victim, "step": line["step"], "saved": int(saved[5:])})
+                hosts[victim].kill()
+                hosts[victim].wait()
+                hosts[victim] = start(victim)
+        hosts[0].terminate()
+        hosts[0].wait()
+        last = metrics.read(run)[-1]
+    gaps = [b["seconds"] - a["seconds"] for a, b in itertools.pairwise(curve)]
+    return {
+        "minutes": args.most_minutes,
+        "began_after_seconds": round(first - begin, 1),
+        "kills": kills,
+        "nothing_saved_was_lost": all(kill["saved"] <= last["step"] for kill in kills)
+        and all(a["step"] < b["step"] for a, b in itertools.pairwise(curve)),
+        "longest_without_a_line": max(gaps),
+        "step": last["step"],
+        "mean_return_100": last["mean_return_100"],
+        "curve": curve[:: max(1, len(curve) // 200)],
+    }
+
+
+def _launch(net: Hosts, rank: int) -> dict[str, str]:
+    """The environment of a process that a launcher starts."""
+    return {
+        **os.environ,
+        "RANK": str(rank),
+        "WORLD_SIZE": str(len(net.addresses)),
+        "MASTER_ADDR": net.addresses[0],
+        "MASTER_PORT": str(_PORT),
+        "GLOO_SOCKET_IFNAME": INTERFACE,
+    }
+
+
 class _Beside:
     """Runs at the same time, each in a thread of its own."""
 
@@ -201,12 +281,13 @@ def main() -> None:
     """The command."""
     with errors_in_one_sentence():
         what = sys.argv.pop(1) if len(sys.argv) > 1 else ""
-        if what not in ("rate", "score"):
-            raise ConfigError("command", what, "it must be rate or score")
+        measure = {"rate": measure_rate, "score": measure_score, "kills": measure_kills}
+        if what not in measure:
+            raise ConfigError("command", what, f"it must be one of {', '.join(measure)}")
         args, config = parse_with_training(Arguments, "python -m bench.hosts", sets=())
-        check_positive(args, "counts", "rounds", "seconds", "seeds", "most_minutes", "mbit")
+        check_positive(args, "kill_every", "counts", "rounds", "seconds", "seeds", "most_minutes", "mbit")
         facts = machine()
-        found = measure_rate(args, config) if what == "rate" else measure_score(args, config)
+        found = measure[what](args, config)
         result = {
             "what": what,
             "env_id": config.env_id,
@@ -219,7 +300,15 @@ def main() -> None:
         if args.json:
             print(json_module.dumps(result))
         else:
-            for name in ("times_one_host", "of_the_time_of_one", "median_seconds", "rates"):
+            for name in (
+                "times_one_host",
+                "of_the_time_of_one",
+                "median_seconds",
+                "rates",
+                "longest_without_a_line",
+                "step",
+                "mean_return_100",
+            ):
                 if name in result:
                     print(f"{name}: {result[name]}")
 
