@@ -8,7 +8,6 @@ how they talk, and `exchange` what they tell each other while the workers go on.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from a3c_fast import _core
 from a3c_fast.config import Config
 from a3c_fast.events import Reason
 from a3c_fast.hosts import settings
-from a3c_fast.hosts.exchange import End, Exchange, ExchangeStats
+from a3c_fast.hosts.exchange import End, Exchange, ExchangeStats, Outcome
 from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.rounds import Rounds
 from a3c_fast.hosts.settings import NothingLeft
@@ -27,6 +26,7 @@ from a3c_fast.versions import versions
 __all__ = ["ExchangeStats", "Hosts", "HostsError", "Launch", "NothingLeft"]
 
 _START_PATIENCE = 600.0  # seconds for rank 0 to begin
+_POLL_SECONDS = 0.02  # between two looks at what another thread does
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
 _STREAMS = 2**40  # of the seeds of environments: more than the steps of a run, which are those of rank 0
 
@@ -50,9 +50,9 @@ class Hosts:
         self.launch = launch
         self._rounds: Rounds | None = None
         self._exchange: Exchange | None = None
-        self._version = 0 if launch.rank == 0 else -1
+        self._outcome = Outcome(version=0 if launch.rank == 0 else -1)
         self._begun = 0  # how often this host has begun, over all its processes
-        self._interrupted = threading.Event()
+        self._interrupted = False
 
     @classmethod
     def of_launcher(cls) -> Hosts | None:
@@ -105,7 +105,8 @@ class Hosts:
         began = time.monotonic()
 
         def wait() -> None:
-            if self._interrupted.wait(_SLICE_SECONDS):
+            time.sleep(_SLICE_SECONDS)
+            if self._interrupted:
                 raise HostsError("interrupted while it waited for rank 0")
             if time.monotonic() - began > _START_PATIENCE:
                 raise HostsError(f"{self.launch} has waited ten minutes for rank 0, which has not begun")
@@ -144,10 +145,11 @@ class Hosts:
 
         Takes from them the newest parameters that there are. Raises `HostsError` where it cannot.
         """
-        self._interrupted.clear()
+        self._interrupted = False
         assert self._rounds is not None
+        version = self._outcome.version
         if self._exchange is not None and self.is_first:  # a further run: the others take it from this host
-            self._version += 1
+            version += 1
         self._exchange = exchange = Exchange(
             engine,
             self.launch,
@@ -156,12 +158,14 @@ class Hosts:
             until=until,
             every=config.exchange_every_seconds,
             timeout=config.host_timeout_seconds,
-            version=self._version,
+            version=version,
             tell=tell,
             stop=request_stop,
         )
-        while not exchange.joined.wait(_SLICE_SECONDS):
-            if self._interrupted.is_set():
+        self._outcome = exchange.outcome
+        while not exchange.joined.is_set():  # no lock, as signal handlers may come by
+            time.sleep(_POLL_SECONDS)
+            if self._interrupted:
                 exchange.give_up()
                 return False
         self.raise_error()
@@ -169,43 +173,43 @@ class Hosts:
 
     def interrupt(self) -> None:
         """Whoever waits for others to begin with does so no longer."""
-        self._interrupted.set()
+        self._interrupted = True
 
     def end(self, reason: Reason) -> None:
         """The workers of this host have ended. Waits for the last exchange, at most as long as one that fails takes."""
         exchange = self._exchange
         if exchange is not None:
             exchange.end(self._how(reason, exchange))
-            while not exchange.done.wait(_SLICE_SECONDS):
-                pass
-            self._version = exchange.version
+            while not exchange.done.is_set():
+                time.sleep(_POLL_SECONDS)
 
     @property
     def was_aborted(self) -> bool:
         """Whether rank 0 was stopped, and this host with it, before the run had all that it was to have."""
-        return not self.is_first and self._exchange is not None and self._exchange.was_aborted
+        return not self.is_first and self._outcome.was_aborted
 
     def raise_error(self) -> None:
         """Raises `HostsError` where this host could not go on, and its run has ended for that."""
-        if self._exchange is not None and self._exchange.error is not None:
-            raise HostsError(self._exchange.error)
+        if self._outcome.error is not None:
+            raise HostsError(self._outcome.error)
 
     def close(self) -> None:
         """Exchanges nothing more. Does nothing twice."""
         self.interrupt()
-        if self._exchange is not None:
-            self._exchange.give_up()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.give_up()
         self._rounds = None
 
     @property
     def stats(self) -> ExchangeStats:
         """What has been exchanged in the run that has begun last."""
-        return ExchangeStats() if self._exchange is None else self._exchange.stats
+        return self._outcome.stats
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _how(self, reason: Reason, exchange: Exchange) -> End:
-        if reason == "total_steps" or exchange.was_stopped:
+        if reason == "total_steps" or exchange.outcome.was_stopped:
             return "ended"
         if reason == "failed" or not self.is_first:
             return "leaves"
@@ -224,5 +228,5 @@ class Hosts:
                     where = f"{self.launch.address}:{self.launch.port}"
                     doing = "opened" if opens else "reached"
                     raise HostsError(f"the store of the hosts at {where} cannot be {doing}: {error}") from error
-            if self._interrupted.is_set():
+            if self._interrupted:
                 raise HostsError("interrupted while it waited for rank 0")

@@ -56,6 +56,21 @@ class ExchangeStats:
     """How often hosts have come or gone, the beginning among them."""
 
 
+@dataclass
+class Outcome:
+    """What the thread of a run has to say, while it goes on and after it; the thread alone writes it."""
+
+    version: int
+    """Of the agreement: how often it was exchanged."""
+    stats: ExchangeStats = ExchangeStats()
+    """Replaced as a whole."""
+    was_stopped: bool = False
+    """By rank 0, which has found that all is done, or was stopped itself: then it also was `aborted`."""
+    was_aborted: bool = False
+    error: str | None = None
+    """Why this host could not go on."""
+
+
 class Exchange:
     """Of one run of an engine."""
 
@@ -75,12 +90,12 @@ class Exchange:
     ) -> None:
         """A run to `until` agent steps of all hosts.
 
-        `stop` is called when rank 0 has ended it, and when this host cannot go on; then `error` says why.
+        `stop` is called when rank 0 has ended it, and when this host cannot go on: `outcome` says what it was.
         """
         self._engine, self._launch, self._rounds, self._connect = engine, launch, rounds, connect
         self._until = until
         self._every, self._timeout, self._tell, self._stop = every, timeout, tell, stop
-        self.version = version
+        self.outcome = Outcome(version)
         self._fresh = True
         self._ranks: set[int] = set()  # of the last round
         self._failure = ""  # that ended it
@@ -89,11 +104,8 @@ class Exchange:
         self._end: End | None = None  # guarded by _changed
         self._given_up = False  # guarded by _changed
         self._ended_at = 0.0  # guarded by _changed
-        self.was_stopped = self.was_aborted = False  # by rank 0; written by the thread
         self.joined = threading.Event()
         self.done = threading.Event()
-        self.error: str | None = None  # written before `done` is set
-        self.stats = ExchangeStats()  # replaced by the thread
         engine.agree()
         self._difference = torch.empty(engine.parameters().size, dtype=torch.float32)
         self._counts = torch.empty(engine.num_counts, dtype=torch.float64)
@@ -133,7 +145,7 @@ class Exchange:
                     rounds = None
                     if time.monotonic() - reached > _STORE_PATIENCE:
                         where = f"{self._launch.address}:{self._launch.port}"
-                        self.error = f"{self._launch} has not reached the store at {where} for a minute: {error}"
+                        self.outcome.error = f"{self._launch} cannot reach the store at {where}: {_first_line(error)}"
                         self._stop()
                         return
                     if self._wait(_AGAIN_SECONDS) and self._end != "ended":
@@ -144,12 +156,12 @@ class Exchange:
                         return
                 except (RuntimeError, OSError) as error:  # of the group: a member is gone
                     self._engine.give_back()
-                    self._failure = str(error).splitlines()[0]
+                    self._failure = _first_line(error)
                 reached = time.monotonic()
         except Abandoned:
             pass
         except BaseException as error:
-            self.error = f"the exchange with other hosts failed: {error!r}"
+            self.outcome.error = f"the exchange with other hosts failed: {error!r}"
             self._stop()
         finally:
             self.done.set()
@@ -186,8 +198,8 @@ class Exchange:
             raise Abandoned
         flags = _FLAGS[end]
         flags |= _CALLED if rounds.newest() != found.number else 0
-        said = group.gather(torch.tensor([self.version, flags], dtype=torch.int64))
-        if not (said[:, 0] == self.version).all():
+        said = group.gather(torch.tensor([self.outcome.version, flags], dtype=torch.int64))
+        if not (said[:, 0] == self.outcome.version).all():
             raise RuntimeError(f"the hosts are at different exchanges: {said[:, 0].tolist()}")
         begun, begun_cpu = time.monotonic(), time.thread_time()
         difference, counts = self._difference, self._counts
@@ -195,15 +207,15 @@ class Exchange:
         group.add(difference)
         group.add(counts)
         self._engine.add_total(difference.numpy(), counts.numpy())
-        self.version += 1
+        self.outcome.version += 1
         spent, spent_cpu = time.monotonic() - begun, time.thread_time() - begun_cpu
         size = 2 * (group.size - 1) * 4 * difference.numel() // group.size
         self._count(exchanges=1, seconds=spent, cpu_seconds=spent_cpu, bytes=size)
 
         flags_of = said[:, 1].tolist()
-        self.was_aborted |= any(f & _ABORTS for f in flags_of)
+        self.outcome.was_aborted |= any(f & _ABORTS for f in flags_of)
         if any(f & _STOPS for f in flags_of) and end is None:
-            self.was_stopped = True
+            self.outcome.was_stopped = True
             self._stop()
         has_first = any(member.rank == 0 for member in found.members)
         if end == "leaves":
@@ -215,9 +227,10 @@ class Exchange:
 
     def _interval(self) -> float:
         """Seconds between the beginnings of two exchanges."""
-        if self._every > 0 or self.stats.exchanges == 0:
+        done = self.outcome.stats
+        if self._every > 0 or done.exchanges == 0:
             return self._every
-        return min(max(self.stats.cpu_seconds / self.stats.exchanges / _SHARE_OF_A_CORE, _LEAST_SECONDS), _MOST_SECONDS)
+        return min(max(done.cpu_seconds / done.exchanges / _SHARE_OF_A_CORE, _LEAST_SECONDS), _MOST_SECONDS)
 
     def _left(self) -> float:
         """Seconds that the run will still take, of all hosts: near its end none should be far beyond it unawares."""
@@ -244,7 +257,7 @@ class Exchange:
         self._engine.read_agreement(agreed.numpy(), counts.numpy())
         for tensor in (agreed, counts, *statistics):
             group.broadcast(tensor, source)
-        if self.version != newest:
+        if self.outcome.version != newest:
             self._adopt(snapshot, dict(zip(names, statistics, strict=True)), newest)
         self._fresh = False
         return True
@@ -266,15 +279,15 @@ class Exchange:
             self._engine.agree()
         # One that has missed the end of an exchange keeps what its workers have done since. What they did while they
         # were away for longer is of parameters that are too old.
-        if self._fresh or newest - self.version > 1:
+        if self._fresh or newest - self.outcome.version > 1:
             self._engine.take_difference(np.empty_like(agreed), np.empty_like(counts))
         self._engine.adopt(agreed, counts)
-        self.version = newest
+        self.outcome.version = newest
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _member(self) -> Member:
-        return Member(self._launch.rank, own_address(self._launch.address), self.version)
+        return Member(self._launch.rank, own_address(self._launch.address), self.outcome.version)
 
     def _address(self, found: Round) -> str:
         own = found.members[found.place].address
@@ -291,10 +304,10 @@ class Exchange:
             return self._changed.wait_for(lambda: self._given_up or self._end is not None, max(0.0, seconds))
 
     def _count(self, **more: float) -> None:
-        old = self.stats
+        old = self.outcome.stats
         new = {name: getattr(old, name) + value for name, value in more.items() if name != "hosts"}
         hosts = {"hosts": int(more["hosts"])} if "hosts" in more else {}
-        self.stats = ExchangeStats(**{**vars(old), **new, **hosts})
+        self.outcome.stats = ExchangeStats(**{**vars(old), **new, **hosts})
 
     def _tell_of_members(self, ranks: set[int]) -> None:
         """What has changed since the last round, where not all are there or were."""
@@ -314,3 +327,8 @@ class Exchange:
 def _hosts(ranks: list[int]) -> str:
     names = ", ".join(map(str, ranks))
     return f"host {names} is" if len(ranks) == 1 else f"hosts {names} are"
+
+
+def _first_line(error: BaseException) -> str:
+    """Of what c10d says, which goes on for pages."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
