@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,13 @@ class Record:
         run_directory: RunDirectory | None,
         resumed: checkpoints.Checkpoint | None,
         trackers: Mapping[str, Tracker],
+        hosts: Callable[[], int] = lambda: 1,
     ) -> None:
         """Loads `resumed` into the engine, and begins the files. Raises `OSError` with the path of one that fails."""
         self.writing = threading.RLock()
         self.engine: _core.Engine | None = engine  # None once it is closed
         self.config = config
+        self.hosts = hosts  # how many train together now
         self._spec = spec
         self._network = network
         self._run_directory = run_directory
@@ -121,6 +123,7 @@ class Record:
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
         }
         lines = self.evaluations.lines if self.evaluations is not None else []
+        line["hosts"] = self.hosts()
         line["evaluation_return"] = lines[-1].mean_return if lines else None
         return line
 

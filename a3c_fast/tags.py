@@ -22,6 +22,7 @@ _OF_METRICS: Mapping[str, str | None] = {
     "policy_loss": "train/policy_gradient_loss",
     "entropy_coef": "train/ent_coef",
     "updates": "train/n_updates",
+    "hosts": "time/hosts",
     "evaluation_return": None,
 }
 # Of the score of an evaluation; what is not here is not told.

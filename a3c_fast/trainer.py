@@ -195,6 +195,7 @@ class Trainer:
             run_directory=self._run_directory,
             resumed=resumed,
             trackers=following,
+            hosts=lambda: 1 if hosts is None else hosts.stats.hosts,
         )
 
     # Running ---------------------------------------------------------------------------------------------------------
@@ -487,8 +488,8 @@ class Trainer:
         training episodes, std_return_100 is the standard deviation of their returns, mean_return_20 over the last 20;
         the losses, entropy (nats), grad_norm (before clipping), approx_kl (nats) and clip_fraction over each worker's
         last 100 updates; explained_variance over the samples of each worker's last 100 rollouts, with the values that
-        acted; learning_rate and entropy_coef as they are by now; evaluation_return is the mean return of the newest
-        evaluation. docs/tracking.md says more of each. None where
+        acted; learning_rate and entropy_coef as they are by now; hosts is how many train together now;
+        evaluation_return is the mean return of the newest evaluation. docs/tracking.md says more of each. None where
         there is nothing yet.
         """
         return self._kept().stats(self._require())

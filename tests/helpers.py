@@ -47,7 +47,7 @@ METRICS_KEYS = {
 }
 EXTRA_METRICS_KEYS = {
     *("mean_length_100", "mean_return_20", "std_return_100", "skipped_updates", "entropy_coef", "evaluation_return"),
-    *("explained_variance", "approx_kl", "clip_fraction"),
+    *("explained_variance", "approx_kl", "clip_fraction", "hosts"),
 }
 
 _SERVER = """

@@ -270,6 +270,7 @@ def test_hosts_end_with_the_same_network_and_the_steps_of_all(job: Any, tmp_path
     assert found[0]["mean"] == pytest.approx(found[1]["mean"], abs=1e-6)  # observations are normalized by all of them
     assert found[1]["gamma"] == 0.97
     assert [host["workers"] for host in found] == [2, 1]
+    assert found[0]["line"]["hosts"] == 2
     assert all(host["stats"]["hosts"] == 2 and host["stats"]["exchanges"] > 1 for host in found)
     assert (tmp_path / "run" / "checkpoints").is_dir()
     assert len(list(tmp_path.iterdir())) == 1  # the other host keeps nothing
