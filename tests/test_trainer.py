@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import platform
 import threading
 import warnings
 from collections.abc import Callable
@@ -45,6 +46,21 @@ def test_stats_before_and_after() -> None:
         assert 5000 <= after["step"] < 5000 + 8 * 32
         assert after["wall_seconds"] > 0
         assert after["mean_return_100"] > 0
+
+
+def test_a_cpu_without_kernels_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(**network: Any) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            Trainer(Config(env_id=FAKE, **network)).close()
+        return [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
+
+    monkeypatch.setattr("a3c_fast._core.lacks_kernels", lambda model: False)
+    assert told() == []
+    monkeypatch.setattr("a3c_fast._core.lacks_kernels", lambda model: True)
+    (sentence,) = told()
+    assert f"no kernels for this CPU ({platform.machine()})" in sentence
+    assert told(network="a3c_fast.networks:Gru") == []  # which has them nowhere
 
 
 def test_the_last_line_of_metrics_has_the_rate_of_the_run(tmp_path: Path) -> None:
