@@ -72,10 +72,19 @@ def kernels_of(c: Config, spec: EnvSpec) -> str:
     """
     if c.network is not None:
         return "libtorch"
-    unmeasured = dataclasses.replace(c, observation_offset=0.0, observation_scale=1.0)
     try:
-        return _core.network_isa(model_config(unmeasured, spec))
+        return _core.network_isa(_unmeasured(c, spec))
     except ValueError as error:
         raise ConfigError("precision", c.precision, f"{error}: it must be auto or fp32") from error
     except RuntimeError as error:
         raise ConfigError("A3C_FAST_ISA", os.environ.get("A3C_FAST_ISA"), str(error)) from error
+
+
+def lacks_kernels(c: Config, spec: EnvSpec) -> bool:
+    """Whether LibTorch takes this network, more slowly than kernels would, because there are none for such a CPU."""
+    return c.network is None and _core.lacks_kernels(_unmeasured(c, spec))
+
+
+def _unmeasured(c: Config, spec: EnvSpec) -> _core.ModelConfig:
+    """The network before the observations have been measured, on which its kernels do not depend."""
+    return model_config(dataclasses.replace(c, observation_offset=0.0, observation_scale=1.0), spec)

@@ -28,14 +28,23 @@ os.register_at_fork(after_in_child=_begin_anew_after_fork)
 
 
 def import_envpool() -> Any:
-    """EnvPool with its registry; environment variables and filters of warnings stay as they were."""
+    """EnvPool with its registry; environment variables and filters of warnings stay as they were.
+
+    Raises `ImportError` in one sentence where it is not installed.
+    """
     with _lock:
         if "envpool.registration" not in sys.modules:
             matplotlib = import_matplotlib()
             with _unchanged(), warnings.catch_warnings():
                 # Else EnvPool names a folder of its own, and makes it.
                 os.environ["MPLCONFIGDIR"] = matplotlib.get_configdir()
-                import envpool.registration
+                try:
+                    import envpool.registration
+                except ModuleNotFoundError as error:
+                    if error.name != "envpool":
+                        raise
+                    said = "EnvPool is not installed, and all environments but gymnasium's need it: pip install envpool"
+                    raise ImportError(said) from None
     import envpool.registration
 
     return envpool

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import platform
 import threading
 import warnings
 import weakref
@@ -22,7 +23,7 @@ from a3c_fast import checkpoint as checkpoints
 from a3c_fast.assembly import check_threads, make_clients, make_engine, make_network
 from a3c_fast.calls import before_the_end, counted, end_with_the_process
 from a3c_fast.config import Config, check_model
-from a3c_fast.core_config import kernels_of
+from a3c_fast.core_config import kernels_of, lacks_kernels
 from a3c_fast.errors import CheckpointError, ConfigError, WorkerError
 from a3c_fast.events import Ended, Event, Events, Reason
 from a3c_fast.hosts import Hosts
@@ -169,6 +170,11 @@ class Trainer:
             check_memory(self.config, spec)
         check_threads(self.config)
         self.isa = kernels_of(self.config, spec)
+        if lacks_kernels(self.config, spec):
+            tell(
+                f"a3c_fast has no kernels for this CPU ({platform.machine()}): LibTorch computes the network instead, "
+                "and training is slower"
+            )
         if self.config.run_dir is not None:
             self._run_directory = RunDirectory(self.config.run_dir, self.config)
         self.kind = self._run_directory.kind if self._run_directory else "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import platform
 from importlib import metadata
@@ -12,9 +13,12 @@ _CPU_FLAGS = {"avx2", "bmi2", "fma", "movbe"}
 
 
 def versions() -> dict[str, str]:
-    """What to write beside a result."""
+    """What to write beside a result; of what is not installed, as EnvPool may be, nothing."""
     names = {"a3c_fast": "a3c-fast", "torch": "torch", "envpool": "envpool", "gymnasium": "gymnasium", "numpy": "numpy"}
-    found = {name: metadata.version(distribution) for name, distribution in names.items()}
+    found = {}
+    for name, distribution in names.items():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(distribution)
     return {**found, "python": platform.python_version()}
 
 
@@ -28,7 +32,7 @@ def described() -> str:
         "gymnasium": "gymnasium",
         "python": "Python",
     }
-    lines = {shown: found[name] for name, shown in names.items()}
+    lines = {shown: found.get(name, "not installed") for name, shown in names.items()}
     lines["kernels"] = _kernels()
     return "\n".join(f"{name:<11}{value}" for name, value in lines.items())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import platform
 import threading
 import warnings
 from collections.abc import Callable
@@ -45,6 +46,52 @@ def test_stats_before_and_after() -> None:
         assert 5000 <= after["step"] < 5000 + 8 * 32
         assert after["wall_seconds"] > 0
         assert after["mean_return_100"] > 0
+
+
+def test_a_cpu_without_kernels_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(**network: Any) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            Trainer(Config(env_id=FAKE, **network)).close()
+        return [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
+
+    monkeypatch.setattr("a3c_fast._core.lacks_kernels", lambda model: False)
+    assert told() == []
+    monkeypatch.setattr("a3c_fast._core.lacks_kernels", lambda model: True)
+    (sentence,) = told()
+    assert f"no kernels for this CPU ({platform.machine()})" in sentence
+    assert told(network="a3c_fast.networks:Gru") == []  # which has them nowhere
+
+
+def test_without_envpool_there_are_other_environments(tmp_path: Path) -> None:
+    program = """
+import sys
+from importlib import metadata
+class Missing:
+    def find_spec(self, name, *_):
+        if name == "envpool":
+            raise ModuleNotFoundError("No module named 'envpool'", name=name)
+sys.meta_path.insert(0, Missing())
+version = metadata.version
+def without(name):
+    if name == "envpool":
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+metadata.version = without
+from a3c_fast import Config, Trainer
+for env_id in ("a3c_fast/Fake-v0", "gymnasium:CartPole-v1"):
+    config = Config(env_id=env_id, num_workers=1, total_steps=100, run_dir=f"{sys.argv[1]}/{env_id[:5]}")
+    with Trainer(config) as trainer:
+        print(trainer.run()["step"] >= 100)
+try:
+    Config(env_id="CartPole-v1")
+except ImportError as error:
+    print(error)
+"""
+    done = python(program, str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    sentence = "EnvPool is not installed, and all environments but gymnasium's need it: pip install envpool"
+    assert done.stdout.splitlines() == ["True", "True", sentence]
 
 
 def test_the_last_line_of_metrics_has_the_rate_of_the_run(tmp_path: Path) -> None:

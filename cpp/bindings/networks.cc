@@ -171,6 +171,7 @@ void bind_networks(py::module_& m) {
       .def("gradients", &network_gradients, "observations"_a, "d_policy"_a, "d_values"_a);
 
   m.def("network_isa", &network_isa, "model"_a);
+  m.def("lacks_kernels", &lacks_kernels, "model"_a);
 }
 
 }  // namespace a3c::bindings

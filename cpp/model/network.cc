@@ -98,6 +98,10 @@ const char* network_isa(const ModelConfig& config) {
   return kernels.dense ? kernels.dense->isa : "libtorch";
 }
 
+bool lacks_kernels(const ModelConfig& config) {
+  return !has_kernels() && !config.exported && (ConvNet::supports(config) || DenseNet::supports(config));
+}
+
 InitialParameters initial_parameters(const ModelConfig& config, uint64_t seed) {
   if (config.exported) return {config.exported->parameters, config.exported->initial};
   Replica replica(config);

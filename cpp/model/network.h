@@ -76,4 +76,7 @@ void read_whole_gradient(const float* gradient, int64_t size, double from, const
 // nor this CPU has any of `config.precision`, std::runtime_error when A3C_FAST_ISA names some that it cannot take.
 const char* network_isa(const ModelConfig& config);
 
+// Whether LibTorch takes this network, more slowly than kernels would, because there are none for CPUs like this one.
+bool lacks_kernels(const ModelConfig& config);
+
 }  // namespace a3c

@@ -144,6 +144,9 @@ TEST(only_what_it_was_written_for_is_supported) {
 }
 
 TEST(the_environment_variable_chooses) {
+  const struct Unset {
+    ~Unset() { unsetenv("A3C_FAST_ISA"); }
+  } unset;
   setenv("A3C_FAST_ISA", "libtorch", 1);
   CHECK(a3c::best_kernels(a3c::Precision::fp32) == nullptr);
   setenv("A3C_FAST_ISA", "sse", 1);
@@ -153,11 +156,11 @@ TEST(the_environment_variable_chooses) {
   setenv("A3C_FAST_ISA", "", 1);
   a3c::check_chosen_kernels();
   a3c::best_kernels(a3c::Precision::fp32);
+  if (!a3c::has_kernels()) return;  // portable_test.cc has what is said then
   setenv("A3C_FAST_ISA", "avx2", 1);
   CHECK(a3c::best_kernels(a3c::Precision::fp32) != nullptr);
   CHECK_THROWS(a3c::best_kernels(a3c::Precision::bf16), "avx2 computes in fp32 and not in bf16");
   CHECK(a3c::best_kernels(a3c::Precision::automatic) != nullptr);
-  unsetenv("A3C_FAST_ISA");
 }
 
 }  // namespace

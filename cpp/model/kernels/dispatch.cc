@@ -1,11 +1,12 @@
 #include "model/kernels/dispatch.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <vector>
-#if defined(__x86_64__)
+#if defined(A3C_KERNELS)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ struct Isa {
   bool (*there)();  // on this CPU
 };
 
-#if defined(__x86_64__)
+#if defined(A3C_KERNELS)
 // AMX's registers, 8 KB for each thread that uses them, are the process's once it has asked for them; only then.
 bool may_use_amx() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
@@ -65,11 +66,14 @@ bool has_amx() {
 // The fastest first, but for avx512_bf16.
 std::vector<Isa> isas() {
   std::vector<Isa> list;
-#if defined(__x86_64__)
+#if defined(A3C_KERNELS)
   list.push_back({"amx", &kernels::amx::kernels, &kernels::avx512::dense_kernels, has_amx});
   list.push_back({"avx512_bf16", &kernels::avx512_bf16::kernels, &kernels::avx512::dense_kernels, has_avx512_bf16});
   list.push_back({"avx512", &kernels::avx512::kernels, &kernels::avx512::dense_kernels, has_avx512});
   list.push_back({"avx2", &kernels::avx2::kernels, &kernels::avx2::dense_kernels, has_avx2});
+#else  // none of them is here, and their names are known
+  for (const char* name : {"amx", "avx512_bf16", "avx512", "avx2"})
+    list.push_back({name, nullptr, nullptr, [] { return false; }});
 #endif
   list.push_back({"libtorch", nullptr, nullptr, [] { return true; }});
   return list;
@@ -107,6 +111,11 @@ Isa best_isa(Precision precision) {
 }
 
 }  // namespace
+
+bool has_kernels() {
+  const std::vector<Isa> all = isas();
+  return std::any_of(all.begin(), all.end(), [](const Isa& isa) { return isa.dense_kernels != nullptr; });
+}
 
 void check_chosen_kernels() {
   const char* chosen = chosen_isa();

@@ -16,6 +16,9 @@ const kernels::ConvNetKernels* best_kernels(Precision precision);
 // Those of DenseNet, which all compute in float32: with AMX's and AVX512_BF16's name, AVX-512's.
 const kernels::DenseNetKernels* best_dense_kernels(Precision precision);
 
+// Whether there are any for CPUs like this one, which is so on x86-64 alone.
+bool has_kernels();
+
 // Throws std::runtime_error when A3C_FAST_ISA names no kernels of any CPU; to be empty is not to be set.
 void check_chosen_kernels();
 
