@@ -298,7 +298,7 @@ class Trainer:
             try:
                 supervisor.start()
             except BaseException:  # no thread is left for it
-                self._wait_for_the_end(engine, engine.request_stop())
+                self._wait_for_workers(engine, engine.request_stop())
                 raise
             self._supervisor = supervisor
             if record.tracking is not None:
@@ -520,17 +520,18 @@ class Trainer:
         `learning_rate` and `entropy_coef`, goes on falling, from the new value. A `Schedule` in the place of a number
         is followed from then on, by the steps of the whole run; a number ends one. `config`, the checkpoints and
         config.json have it, and a run that goes on goes on with it; `changes` says when it was. Raises `ConfigError`
-        for another setting and for a value that cannot be; then nothing has changed.
+        for another setting and for a value that cannot be; then nothing has changed. Of several hosts rank 0 changes
+        them for all; the others raise `RuntimeError`.
         """
         self._require()
         for name, value in settings.items():
             if name not in LIVE_FIELDS:
                 raise ConfigError(name, value, f"only {', '.join(LIVE_FIELDS)} can change while a run is under way")
-        record = self._kept()
-        with record.writing:
-            self._require()
-            record.change(settings)
-            self.config = record.config
+        if self.hosts is not None and not self.hosts.is_first:
+            raise RuntimeError("set() is for rank 0, whose changes all hosts follow")
+        self._change(settings)
+        if self.hosts is not None:
+            self.hosts.tell_of_change(settings)
 
     @property
     def changes(self) -> list[tuple[int, str, float | str]]:
@@ -605,6 +606,13 @@ class Trainer:
     def _reason_of(self, engine: _core.Engine) -> Reason:
         return "failed" if engine.failure is not None else self._reason or "total_steps"
 
+    def _change(self, settings: Mapping[str, Any]) -> None:
+        record = self._kept()
+        with record.writing:
+            self._require()
+            record.change(settings)
+            self.config = record.config
+
     def _join(self, engine: _core.Engine, hosts: Hosts, until: int) -> bool:
         """The other hosts, before a run; False where somebody does not want it any more."""
         if engine.under_way:
@@ -616,12 +624,16 @@ class Trainer:
         def stop() -> None:
             self._request_stop(engine, "stopped")
 
-        return hosts.begin(engine, self.config, until, tell_of_hosts, stop)
+        return hosts.begin(engine, self.config, until, tell_of_hosts, stop, self._change)
 
-    def _wait_for_the_end(self, engine: _core.Engine, run: int) -> None:
-        """Until each of its workers has ended, failed, or been given up. In slices, for signal handlers."""
+    def _wait_for_workers(self, engine: _core.Engine, run: int) -> None:
+        """Until each of them has ended, failed, or been given up. In slices, for signal handlers."""
         while not engine.wait_for(run, _SLICE_SECONDS):
             pass
+
+    def _wait_for_the_end(self, engine: _core.Engine, run: int) -> None:
+        """The same, and until the other hosts have what this one has learned. Without the lock of what is written."""
+        self._wait_for_workers(engine, run)
         if self.hosts is not None:
             self.hosts.end(self._reason_of(engine))
 

@@ -306,7 +306,8 @@ def test_a_host_that_is_killed_is_missed_and_welcome_again(job: Any, tmp_path: P
     other = together.train(1, *ENDLESS, cwd=tmp_path)
     first.until(begun(run))
     other.send(signal.SIGKILL)
-    first.until(lambda: "host 1 is gone" in errors_of(first))
+    first.until(lambda: "host 1 is gone (" in errors_of(first))
+    assert "third_party" not in errors_of(first)
     first.until(begun(run, read_lines(run)[-1]["step"]))  # it goes on alone
     again = together.train(1, *ENDLESS, cwd=tmp_path)
     first.until(lambda: "host 1 is here; 2 of 2 hosts train together" in errors_of(first))
@@ -354,6 +355,42 @@ def test_a_host_that_leaves_ends_alone(job: Any, tmp_path: Path) -> None:
     assert "the other hosts have what was learned" in result.stdout
     first.until(lambda: "host 1 is gone (it said so)" in errors_of(first))
     first.until(begun(run, read_lines(run)[-1]["step"]))
+
+
+CHANGES = """
+import json, os, sys, time
+os.environ.update(json.loads(sys.argv[1]))
+import a3c_fast
+settings = json.loads(sys.argv[2])
+hosts = a3c_fast.Hosts.of_launcher()
+with a3c_fast.Trainer(a3c_fast.Config(**settings), hosts=hosts) as trainer:
+    trainer.start()
+    if hosts.is_first:
+        trainer.set(learning_rate=0.125, entropy_coef=a3c_fast.linear(0.5, 0.25, 10))
+        print("set", flush=True)
+        trainer.wait()
+    else:
+        try:
+            trainer.set(learning_rate=1)
+        except RuntimeError as error:
+            print(error, flush=True)
+        while len(trainer.changes) < 2:
+            time.sleep(0.01)
+        print(trainer.config.learning_rate, trainer.stats()["entropy_coef"], trainer.config.schedules, flush=True)
+"""
+
+
+def test_what_the_first_host_changes_all_change(job: Any, tmp_path: Path) -> None:
+    together = job(2)
+    config = json.dumps({"env_id": "CartPole-v1", "num_workers": 1, "total_steps": 10**9})
+    first = together._start(CHANGES, together.environment(0), config, cwd=tmp_path)
+    other = together._start(CHANGES, together.environment(1), config, cwd=tmp_path)
+    said = other.result().stdout.splitlines()
+    assert said[0] == "set() is for rank 0, whose changes all hosts follow"
+    assert said[1] == "0.125 0.25 ('entropy_coef=0.5@0,0.25@10',)"
+    again = together._start(CHANGES, together.environment(1), config, cwd=tmp_path)  # hears of what was changed before
+    assert again.result().stdout.splitlines()[1] == said[1]
+    assert not first.ended()
 
 
 def test_a_limit_of_the_first_host_ends_all(job: Any, tmp_path: Path) -> None:

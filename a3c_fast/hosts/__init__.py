@@ -9,12 +9,14 @@ how they talk, and `exchange` what they tell each other while the workers go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from a3c_fast import _core
 from a3c_fast.config import Config
 from a3c_fast.events import Reason
 from a3c_fast.hosts import settings
+from a3c_fast.hosts.changes import Changes
 from a3c_fast.hosts.exchange import End, Exchange, ExchangeStats, Outcome
 from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.rounds import Rounds
@@ -48,6 +50,7 @@ class Hosts:
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
+        self._changes = Changes()
         self._rounds: Rounds | None = None
         self._exchange: Exchange | None = None
         self._outcome = Outcome(version=0 if launch.rank == 0 else -1)
@@ -100,6 +103,7 @@ class Hosts:
         self._begun = int(store.add(f"begun/{self.launch.rank}", 1)) - 1
         version = versions()["a3c_fast"]
         if self.is_first:
+            self._changes.begin(store)
             settings.publish(store, config, version)
             return config
         began = time.monotonic()
@@ -140,12 +144,14 @@ class Hosts:
         until: int,
         tell: Callable[[str], None],
         request_stop: Callable[[], None],
+        change: Callable[[Mapping[str, Any]], None],
     ) -> bool:
         """Joins the others, with the engine at rest, and exchanges from then on; False where it was interrupted.
 
         Takes from them the newest parameters that there are. Raises `HostsError` where it cannot.
         """
         self._interrupted = False
+        self._changes.apply = change
         assert self._rounds is not None
         version = self._outcome.version
         if self._exchange is not None and self.is_first:  # a further run: the others take it from this host
@@ -161,6 +167,7 @@ class Hosts:
             version=version,
             tell=tell,
             stop=request_stop,
+            changes=self._changes,
         )
         self._outcome = exchange.outcome
         while not exchange.joined.is_set():  # no lock, as signal handlers may come by
@@ -170,6 +177,10 @@ class Hosts:
                 return False
         self.raise_error()
         return True
+
+    def tell_of_change(self, change: Mapping[str, Any]) -> None:
+        """By rank 0: settings that it has changed, which the others then change too."""
+        self._changes.add(change)
 
     def interrupt(self) -> None:
         """Whoever waits for others to begin with does so no longer."""

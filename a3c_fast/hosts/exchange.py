@@ -8,6 +8,7 @@ The sum, not the mean: so many workers on one machine would have done the same, 
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from a3c_fast import _core
+from a3c_fast.hosts.changes import Changes
 from a3c_fast.hosts.group import Group
 from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.network import is_loopback, own_address
@@ -32,7 +34,7 @@ _AGAIN_SECONDS = 1.0  # before the store is asked again
 _SHARE_OF_A_CORE = 0.01
 _LEAST_SECONDS, _MOST_SECONDS = 0.02, 1.0
 
-_ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS = 1, 2, 4, 8, 16  # what a host says before an exchange
+_ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS, _CHANGED = 1, 2, 4, 8, 16, 32  # what a host says before an exchange
 
 # How the run of a host ends: it has its steps; rank 0 has found that all is done, or was stopped; another host was.
 End = Literal["ended", "stops", "aborts", "leaves"]
@@ -87,6 +89,7 @@ class Exchange:
         version: int,
         tell: Callable[[str], None],
         stop: Callable[[], None],
+        changes: Changes,
     ) -> None:
         """A run to `until` agent steps of all hosts.
 
@@ -95,6 +98,7 @@ class Exchange:
         self._engine, self._launch, self._rounds, self._connect = engine, launch, rounds, connect
         self._until = until
         self._every, self._timeout, self._tell, self._stop = every, timeout, tell, stop
+        self._changes = changes
         self.outcome = Outcome(version)
         self._fresh = True
         self._ranks: set[int] = set()  # of the last round
@@ -173,7 +177,7 @@ class Exchange:
             rounds.group_store(found.number), found.place, len(found.members), self._address(found), self._timeout
         )
         try:
-            if not self._agree(found, group):
+            if not self._agree(rounds, found, group):
                 while rounds.newest() == found.number:
                     if self._wait(_AGAIN_SECONDS):
                         raise Abandoned
@@ -198,6 +202,7 @@ class Exchange:
             raise Abandoned
         flags = _FLAGS[end]
         flags |= _CALLED if rounds.newest() != found.number else 0
+        flags |= _CHANGED if self._launch.rank == 0 and self._changes.publish(rounds.store) else 0
         said = group.gather(torch.tensor([self.outcome.version, flags], dtype=torch.int64))
         if not (said[:, 0] == self.outcome.version).all():
             raise RuntimeError(f"the hosts are at different exchanges: {said[:, 0].tolist()}")
@@ -213,6 +218,8 @@ class Exchange:
         self._count(exchanges=1, seconds=spent, cpu_seconds=spent_cpu, bytes=size)
 
         flags_of = said[:, 1].tolist()
+        if any(f & _CHANGED for f in flags_of) and self._launch.rank != 0:
+            self._changes.take(rounds.store)
         self.outcome.was_aborted |= any(f & _ABORTS for f in flags_of)
         if any(f & _STOPS for f in flags_of) and end is None:
             self.outcome.was_stopped = True
@@ -240,13 +247,15 @@ class Exchange:
         rate = (steps - before) / max(now - then, 1e-3)
         return max(0.0, self._until - steps) / rate if rate > 0 else math.inf
 
-    def _agree(self, found: Round, group: Group) -> bool:
+    def _agree(self, rounds: Rounds, found: Round, group: Group) -> bool:
         """Takes the newest agreement among the members; False where nobody has one."""
         members = found.members
         source = max(range(len(members)), key=lambda i: (members[i].version, -members[i].rank))
         newest = members[source].version
         if newest < 0:
             return False
+        if self._launch.rank != 0:
+            self._changes.take(rounds.store)
         if all(member.version == newest for member in members):
             self._fresh = False
             return True
@@ -330,5 +339,6 @@ def _hosts(ranks: list[int]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """Of what c10d says, which goes on for pages."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    """What c10d says, without the place in its source and what it guesses."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[[^]]*\] ", "", line).partition(". ")[0][:200]

@@ -1,0 +1,55 @@
+"""Settings that rank 0 changes in the course of a run, for the other hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from torch.distributed import Store  # type: ignore[attr-defined]
+
+from a3c_fast.schedules import Schedule, parse
+
+_KEY = "changes"
+
+
+class Changes:
+    """All of a run, oldest first, as the store has them: rank 0 adds and publishes, the others take and apply them."""
+
+    def __init__(self) -> None:
+        self._all: list[tuple[str, float | str]] = []  # appended to by rank 0's program; else by the exchange's thread
+        self._known = 0  # how many are published, or applied; of the exchange's thread
+        self.apply: Callable[[Mapping[str, Any]], None] = lambda _: None
+        """Changes settings of this host, as `Trainer.set`."""
+
+    def begin(self, store: Store) -> None:
+        """By rank 0: goes on with those of a rank 0 before this one."""
+        if store.check([_KEY]):
+            self._all = _read(store)
+            self._known = len(self._all)
+
+    def add(self, settings: Mapping[str, Any]) -> None:
+        """By rank 0's program: numbers, or schedules in their place."""
+        self._all += [(name, str(value) if isinstance(value, Schedule) else value) for name, value in settings.items()]
+
+    def publish(self, store: Store) -> bool:
+        """By rank 0: whether there are any that the others have not been told of."""
+        changes = list(self._all)
+        if len(changes) == self._known:
+            return False
+        store.set(_KEY, msgspec.json.encode(changes).decode())
+        self._known = len(changes)
+        return True
+
+    def take(self, store: Store) -> None:
+        """By the others: applies those that are new."""
+        if not store.check([_KEY]):
+            return
+        found = _read(store)
+        for name, value in found[self._known :]:
+            self.apply({name: parse(value) if isinstance(value, str) else value})
+        self._known = len(found)
+
+
+def _read(store: Store) -> list[tuple[str, float | str]]:
+    return msgspec.json.decode(store.get(_KEY), type=list[tuple[str, float | str]])
