@@ -289,21 +289,26 @@ class Trainer:
         record = self._kept()
         if self.hosts is not None and not self._join(engine, self.hosts, until):
             return
-        with record.writing:
-            before = engine.stats()
-            run = engine.start(until)
-            self._reason = None
-            record.begin(before)
-            supervisor = Supervisor(engine, run, self._look, self._finish)
-            try:
-                supervisor.start()
-            except BaseException:  # no thread is left for it
-                self._wait_for_workers(engine, engine.request_stop())
-                raise
-            self._supervisor = supervisor
-            if record.tracking is not None:
-                record.tracking.begin()
-            _supervisors.add(supervisor)
+        try:
+            with record.writing:
+                before = engine.stats()
+                run = engine.start(until)
+                self._reason = None
+                record.begin(before)
+                supervisor = Supervisor(engine, run, self._look, self._finish)
+                try:
+                    supervisor.start()
+                except BaseException:  # no thread is left for it
+                    self._wait_for_workers(engine, engine.request_stop())
+                    raise
+                self._supervisor = supervisor
+                if record.tracking is not None:
+                    record.tracking.begin()
+                _supervisors.add(supervisor)
+        except BaseException:
+            if self.hosts is not None:
+                self.hosts.leave()
+            raise
 
     @counted
     def wait(self, timeout: float | None = None) -> bool:

@@ -194,6 +194,11 @@ class Hosts:
             while not exchange.done.is_set():
                 time.sleep(_POLL_SECONDS)
 
+    def leave(self) -> None:
+        """No run has begun after all."""
+        if self._exchange is not None:
+            self._exchange.end("leaves")
+
     @property
     def was_aborted(self) -> bool:
         """Whether rank 0 was stopped, and this host with it, before the run had all that it was to have."""

@@ -29,6 +29,7 @@ _FIRST_PATIENCE = 60.0  # seconds for hosts that do not come to the first round
 _PATIENCE = 2.0  # the same later, beside the time between two exchanges
 _STORE_PATIENCE = 60.0  # for a store that cannot be reached
 _HANDOVER_PATIENCE = 60.0  # for a rank 0 that is gone at the end, and may come back for what was learned
+_SLICE_SECONDS = 0.1  # between two looks at whether another round is called
 _AGAIN_SECONDS = 1.0  # before the store is asked again
 # How often by itself: what this thread computes for an exchange is about half of what it costs, Gloo's has the rest.
 _SHARE_OF_A_CORE = 0.01
@@ -103,9 +104,12 @@ class Exchange:
         self._fresh = True
         self._ranks: set[int] = set()  # of the last round
         self._failure = ""  # that ended it
+        self._exchanged_in = 0  # the round of the last exchange
+        self._taken_in = 0  # the round in which this host has taken a difference that it has not added
         self._looked = (time.monotonic(), engine.stats()["steps"])
         self._changed = threading.Condition()
         self._end: End | None = None  # guarded by _changed
+        self._known_end: End | None = None  # guarded by _changed: what the other hosts were told of it
         self._given_up = False  # guarded by _changed
         self._ended_at = 0.0  # guarded by _changed
         self.joined = threading.Event()
@@ -152,14 +156,14 @@ class Exchange:
                         self.outcome.error = f"{self._launch} cannot reach the store at {where}: {_first_line(error)}"
                         self._stop()
                         return
-                    if self._wait(_AGAIN_SECONDS) and self._end != "ended":
+                    time.sleep(_AGAIN_SECONDS)
+                    if self._wants_no_more():
                         return
                     continue
                 try:
                     if self._train_with(rounds, found):
                         return
                 except (RuntimeError, OSError) as error:  # of the group: a member is gone
-                    self._engine.give_back()
                     self._failure = _first_line(error)
                 reached = time.monotonic()
         except Abandoned:
@@ -179,8 +183,9 @@ class Exchange:
         try:
             if not self._agree(rounds, found, group):
                 while rounds.newest() == found.number:
-                    if self._wait(_AGAIN_SECONDS):
+                    if self._wants_no_more():
                         raise Abandoned
+                    time.sleep(_SLICE_SECONDS)
                 return False
             self._count(hosts=group.size, rounds=1)
             self.joined.set()
@@ -190,7 +195,8 @@ class Exchange:
                 goes_on, finished = self._exchange(rounds, found, group)
                 if finished or not goes_on:
                     return finished
-                self._wait(min(self._interval(), self._left() / 4) - (time.monotonic() - begun))
+                interval = min(self._interval(), max(_LEAST_SECONDS, self._left() / 4))
+                self._wait(interval - (time.monotonic() - begun))
         finally:
             group.close()
 
@@ -198,6 +204,7 @@ class Exchange:
         """Whether the round goes on, and whether this host is finished."""
         with self._changed:
             end, given_up, ended_at = self._end, self._given_up, self._ended_at
+            self._known_end = end
         if given_up:
             raise Abandoned
         flags = _FLAGS[end]
@@ -209,10 +216,13 @@ class Exchange:
         begun, begun_cpu = time.monotonic(), time.thread_time()
         difference, counts = self._difference, self._counts
         self._engine.take_difference(difference.numpy(), counts.numpy())
+        self._taken_in = found.number
         group.add(difference)
         group.add(counts)
         self._engine.add_total(difference.numpy(), counts.numpy())
+        self._taken_in = 0
         self.outcome.version += 1
+        self._exchanged_in = found.number
         spent, spent_cpu = time.monotonic() - begun, time.thread_time() - begun_cpu
         size = 2 * (group.size - 1) * 4 * difference.numel() // group.size
         self._count(exchanges=1, seconds=spent, cpu_seconds=spent_cpu, bytes=size)
@@ -228,8 +238,12 @@ class Exchange:
         if end == "leaves":
             return False, True
         if all(f & _ENDED for f in flags_of):
-            waits = not has_first and time.monotonic() - ended_at < _HANDOVER_PATIENCE
-            return True, not waits
+            if has_first:
+                return True, True
+            if time.monotonic() - ended_at > _HANDOVER_PATIENCE:
+                self.outcome.error = "the run ended without rank 0, which has not come back for what was learned"
+                return True, True
+            return not any(f & _CALLED for f in flags_of), False
         return not any(f & (_LEAVES | _CALLED) for f in flags_of), False
 
     def _interval(self) -> float:
@@ -256,6 +270,11 @@ class Exchange:
             return False
         if self._launch.rank != 0:
             self._changes.take(rounds.store)
+        # An exchange that failed here may have come to its end on others: then what was taken here is part of it.
+        one_more = newest == self.outcome.version + 1 and self._taken_in == members[source].exchanged_in
+        if not (self._taken_in and one_more):
+            self._engine.give_back()
+        self._taken_in = 0
         if all(member.version == newest for member in members):
             self._fresh = False
             return True
@@ -296,7 +315,8 @@ class Exchange:
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _member(self) -> Member:
-        return Member(self._launch.rank, own_address(self._launch.address), self.outcome.version)
+        address = own_address(self._launch.address)
+        return Member(self._launch.rank, address, self.outcome.version, self._exchanged_in)
 
     def _address(self, found: Round) -> str:
         own = found.members[found.place].address
@@ -308,9 +328,9 @@ class Exchange:
             return self._given_up or self._end in ("stops", "aborts", "leaves")
 
     def _wait(self, seconds: float) -> bool:
-        """At most so long; True, and at once, where this host has ended."""
+        """At most so long; True, and at once, where this host has ended and the others have not been told."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._given_up or self._end is not None, max(0.0, seconds))
+            return self._changed.wait_for(lambda: self._given_up or self._end != self._known_end, max(0.0, seconds))
 
     def _count(self, **more: float) -> None:
         old = self.outcome.stats

@@ -30,6 +30,8 @@ class Member(msgspec.Struct, frozen=True):
     """IP."""
     version: int
     """Of the agreement that it has: how often it was exchanged, -1 where it has none."""
+    exchanged_in: int = 0
+    """The round of the last of these exchanges."""
 
 
 @dataclass(frozen=True)

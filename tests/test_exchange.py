@@ -1,0 +1,162 @@
+"""The exchange between hosts, with engines in plain NumPy in the place of ours, and calls that fail."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from helpers import PATIENCE, wait_until
+from test_hosts import free_port
+
+from a3c_fast.hosts import exchange
+from a3c_fast.hosts.changes import Changes
+from a3c_fast.hosts.exchange import Exchange
+from a3c_fast.hosts.group import Group
+from a3c_fast.hosts.launch import Launch
+from a3c_fast.hosts.rounds import Rounds
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+class PlainEngine:
+    """What an `Exchange` needs of an engine; it learns 1 whenever something is taken, in its own parameter."""
+
+    num_counts = 4
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank = rank
+        self.theta, self.steps = np.zeros(size), 0.0
+        self.agreed, self.agreed_steps = np.zeros(size), 0.0
+        self.taken, self.taken_steps = np.zeros(size), 0.0
+        self.learned = 0
+        self.runs = rank == 0  # the others begin with what it has
+        self.has_begun = False
+
+    def learn(self) -> None:
+        self.theta[self.rank] += self.runs
+        self.steps += self.runs
+        self.learned += self.runs
+
+    def parameters(self) -> Floats:
+        return self.theta.astype(np.float32)
+
+    def stats(self) -> dict[str, float]:
+        return {"steps": self.steps}
+
+    def agree(self) -> None:
+        self.agreed, self.agreed_steps = self.theta.copy(), self.steps
+
+    def take_difference(self, difference: Floats, counts: Doubles) -> None:
+        self.learn()
+        self.taken, self.taken_steps = self.theta - self.agreed, self.steps - self.agreed_steps
+        difference[:], counts[:] = self.taken, [self.taken_steps, 0, 0, 0]
+        self.learn()  # and goes on
+
+    def give_back(self) -> None:
+        self.taken, self.taken_steps = np.zeros_like(self.theta), 0.0
+
+    def add_total(self, total: Floats, counts: Doubles) -> None:
+        self._become(self.agreed + total, self.agreed_steps + counts[0])
+
+    def adopt(self, agreed: Floats, counts: Doubles) -> None:
+        self._become(agreed.astype(float), counts[0])
+        self.runs = True
+
+    def _become(self, agreed: npt.NDArray[np.float64], steps: float) -> None:
+        self.theta += (agreed - self.agreed) - self.taken
+        self.steps += (steps - self.agreed_steps) - self.taken_steps
+        self.agreed, self.agreed_steps = agreed.copy(), steps
+        self.give_back()
+
+    def read_agreement(self, agreed: Floats, counts: Doubles) -> None:
+        agreed[:], counts[:] = self.agreed, [self.agreed_steps, 0, 0, 0]
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"statistics": {}, "wall_seconds": 0.0, "recent_episodes": []}
+
+    def load(self, *, parameters: Floats, steps: int, **_: Any) -> None:
+        self.theta, self.steps = parameters.astype(float), float(steps)
+
+
+class Flaky(Group):
+    """A group whose calls fail now and then: before they are made, or when they are done everywhere."""
+
+    failures: list[tuple[int, int, str]] = []  # noqa: RUF012  (place, number of the call, "before" or "after")
+    calls = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.place = args[1]
+        self.calls = 0
+
+    def add(self, tensor: torch.Tensor) -> None:
+        self.calls += 1
+        for failure in self.failures:
+            if failure[:2] == (self.place, self.calls) and failure[2] == "before":
+                self.failures.remove(failure)
+                raise RuntimeError("the network is down")
+        super().add(tensor)
+        for failure in self.failures:
+            if failure[:2] == (self.place, self.calls):
+                self.failures.remove(failure)
+                raise RuntimeError("the network broke down")
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [],
+        [(0, 3, "before")],
+        [(1, 3, "before")],
+        [(0, 4, "after")],  # the counts of the second exchange are everywhere, and one host does not know
+        [(1, 4, "after")],
+        [(1, 3, "after"), (0, 6, "after"), (1, 2, "before"), (0, 2, "after")],
+    ],
+)
+def test_what_hosts_learn_is_counted_once_whatever_fails(
+    monkeypatch: pytest.MonkeyPatch, size: int, failures: list[tuple[int, int, str]]
+) -> None:
+    monkeypatch.setattr(exchange, "Group", Flaky)
+    monkeypatch.setattr(Flaky, "failures", list(failures))
+    port = free_port()
+    launches = [Launch(rank, size, 1, "127.0.0.1", port, False, "none") for rank in range(size)]
+    rounds = [Rounds(launch, 30, opens=launch.rank == 0) for launch in launches]
+    engines = [PlainEngine(rank, size) for rank in range(size)]
+    said: list[str] = []
+    exchanges = [
+        Exchange(
+            engine,  # type: ignore[arg-type]
+            launch,
+            own,
+            lambda launch=launch: Rounds(launch, 30),
+            until=10**9,
+            every=0.01,
+            timeout=PATIENCE,
+            version=0 if launch.rank == 0 else -1,
+            tell=said.append,
+            stop=lambda: None,
+            changes=Changes(),
+        )
+        for engine, launch, own in zip(engines, launches, rounds, strict=True)
+    ]
+    wait_until(lambda: all(each.outcome.stats.exchanges > 20 for each in exchanges) and not Flaky.failures)
+    for each in exchanges:
+        each.end("ended")
+    wait_until(lambda: all(each.done.is_set() for each in exchanges))
+    assert [each.outcome.error for each in exchanges] == [None] * size
+    learned = [engine.learned for engine in engines]
+    for engine in engines:
+        # All but what was learned during the last exchange, of which there is no next.
+        own_last = np.zeros(size)
+        own_last[engine.rank] = 1
+        assert (engine.agreed == np.array(learned) - 1).all()
+        assert (engine.theta == engine.agreed + own_last).all()
+        assert engine.agreed_steps == sum(learned) - size
+    assert len({each.outcome.version for each in exchanges}) == 1
+    assert threading.active_count() < 100
