@@ -120,6 +120,7 @@ PROBLEM_DEFAULTS["continuous"] = {
 _FEWER: Mapping[str, Any] = {"envs_per_worker": 16, "t_max": 64, "envs_per_update": 1}
 _FEW: Mapping[str, Any] = {"envs_per_worker": 4, "t_max": 64, "envs_per_update": 1}
 FAMILY_DEFAULTS: Mapping[tuple[Problem, Family], Mapping[str, Any]] = {
+    ("continuous", "box2d"): {"t_max": 128, "envs_per_update": 1},
     ("continuous", "classic_control"): {
         "envs_per_worker": 8,
         "t_max": 64,
