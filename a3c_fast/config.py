@@ -554,4 +554,4 @@ def _check(config: Config, given: Mapping[str, Any]) -> None:
     trackers.check_names(config.track)
     number("watchdog_seconds", 0, 1e6, above=True)
     number("exchange_every_seconds", 0, 1e6)
-    number("host_timeout_seconds", 0.1, 1e6)
+    number("host_timeout_seconds", 0, 1e6, above=True)

@@ -80,7 +80,7 @@ NUMBERS = {
     "checkpoint_every_seconds": (0, 1e9, False),
     "watchdog_seconds": (0, 1e6, False),
     "exchange_every_seconds": (0, 1e6, True),
-    "host_timeout_seconds": (0.1, 1e6, True),
+    "host_timeout_seconds": (0, 1e6, False),
 }
 FLAGS = (
     *("normalize_advantages", "normalize_observations", "normalize_rewards", "separate_value"),
