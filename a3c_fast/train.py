@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from a3c_fast.trainer import Trainer
 
 _PROGRAM = "a3c-fast train"
+_OF_FILES = ("run_dir", "resume")
 _MOST_STEPS = 2**62  # that total_steps may be
 
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, bool]:
     """The exit status, and whether the process should be left without waiting for threads."""
     from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail
-    from a3c_fast.hosts import Hosts, NothingLeft
+    from a3c_fast.hosts import Hosts, HostsError, NothingLeft
 
     hosts: Hosts | None = None
     try:
@@ -97,6 +98,11 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
     except WorkerError as error:
         output.complain("; ".join(map(str, (f"error: {error}", *getattr(error, "__notes__", ())))))
         return EXIT_FAILED, True
+    except HostsError as error:
+        if signals.received is None:
+            fail(EXIT_FAILED, error)
+        output.say(f"stopped by {signal.Signals(signals.received).name}: {error}")
+        return 128 + signals.received, False
     except (RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
     if signals.received is not None:
@@ -146,7 +152,7 @@ def _configure(arguments: Sequence[str], prog: str, *, keeps_files: bool = True)
     given = cli.said(Config, arguments, prog=prog, beside=FileFlags)
     wants_help = given.pop("help", False)
     if not keeps_files:  # rank 0 does, and says what the run is that goes on
-        given = {name: value for name, value in given.items() if name not in ("run_dir", "resume")}
+        given = {name: value for name, value in given.items() if name not in _OF_FILES}
     print_as = given.pop("print_config", None)
     place = given.pop("config", None)
     if print_as not in (None, "toml", "yaml"):
@@ -157,6 +163,8 @@ def _configure(arguments: Sequence[str], prog: str, *, keeps_files: bool = True)
         if not place:
             raise ConfigError("config", place, "it must be the path of a file")
         in_file = config_files.read(Path(place).expanduser())
+        if not keeps_files:
+            in_file = {name: value for name, value in in_file.items() if name not in _OF_FILES}
     asked = in_file | given
     stored = None
     if asked.get("resume") and isinstance(run_dir := values.path(asked.get("run_dir")), Path):

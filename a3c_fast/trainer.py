@@ -90,7 +90,7 @@ class Trainer:
         docs/networks.md. The workers train a copy of it.
         `clients` replaces the environments of `config.env_id`, one for each worker. `checkpoint` is what the run begins
         with, see `from_checkpoint`. `trackers` follow the run besides those of `config.track`, see docs/tracking.md.
-        `hosts` are the others that train the same agent, see docs/clusters.md.
+        `hosts` are the others that train the same agent, see docs/hosts.md.
         """
         self._owner_pid = os.getpid()
         self.hosts = hosts
@@ -160,7 +160,7 @@ class Trainer:
             config = hosts.own_settings(config)
             if not hosts.is_first:
                 config = hosts.agree(config)
-        following = make_trackers(config, trackers)
+        following = make_trackers(config, trackers) if hosts is None or hosts.is_first else {}
         all_cores = cores() if hosts is None else hosts.num_workers
         num_workers = len(clients) if clients is not None else config.num_workers or all_cores
         self.config = dataclasses.replace(config, num_workers=num_workers)
@@ -181,17 +181,17 @@ class Trainer:
         resumed = (self._run_directory.resumed if self._run_directory else None) or checkpoint
         self.config = resumed.measured(self.config) if resumed else envs.measure_observations(self.config)
         network = make_network(self.config, spec, resumed) if self.config.network is not None else None
+        first_step = resumed.step if resumed else 0
         if hosts is not None and hosts.is_first:
-            self.config = hosts.agree(self.config)
+            self.config = hosts.agree(self.config, first_step)
         if clients is None:
             # A resumed run gets other seeds than it had at its beginning, or it would see the same starts again.
-            first_step = resumed.step if resumed else 0
             clients = make_clients(self.config, first_step if hosts is None else hosts.stream(first_step))
         self._env_threads = {ident for client in clients if (ident := envs.thread_of(client)) is not None}
         first_worker = 0 if hosts is None else hosts.first_worker
         self._engine = make_engine(self.config, spec, network, list(clients), first_worker)
         if hosts is not None:
-            hosts.check_network(self._engine)
+            hosts.check_network(self._engine, {} if network is None else network.constants())
         self._record = Record(
             self._engine,
             self.config,
@@ -287,8 +287,8 @@ class Trainer:
         most = self.config.total_steps
         until = most if until is None else whole_number("until", until, 0, most)
         record = self._kept()
-        if self.hosts is not None and not self._join(engine, self.hosts, until):
-            return
+        if self.hosts is not None:
+            self._join(engine, self.hosts, until)
         try:
             with record.writing:
                 before = engine.stats()
@@ -618,8 +618,8 @@ class Trainer:
             record.change(settings)
             self.config = record.config
 
-    def _join(self, engine: _core.Engine, hosts: Hosts, until: int) -> bool:
-        """The other hosts, before a run; False where somebody does not want it any more."""
+    def _join(self, engine: _core.Engine, hosts: Hosts, until: int) -> None:
+        """The other hosts, before a run."""
         if engine.under_way:
             raise RuntimeError("cannot start while the workers run: stop them first")
 
@@ -629,7 +629,7 @@ class Trainer:
         def stop() -> None:
             self._request_stop(engine, "stopped")
 
-        return hosts.begin(engine, self.config, until, tell_of_hosts, stop, self._change)
+        hosts.begin(engine, self.config, until, tell_of_hosts, stop, self._change)
 
     def _wait_for_workers(self, engine: _core.Engine, run: int) -> None:
         """Until each of them has ended, failed, or been given up. In slices, for signal handlers."""
@@ -694,7 +694,11 @@ class Trainer:
         """By the thread that looks after a run: does what is due, and ends the run at its limits."""
         record = self._kept()
         with record.writing_unless_closed() as engine:
-            reason = None if engine is None else record.look(ends=self._reason is not None)
+            try:
+                reason = None if engine is None else record.look(ends=self._reason is not None)
+            except BaseException:  # ends the run
+                self._reason = self._reason or "failed"
+                raise
         if engine is not None and reason is not None:
             self._request_stop(engine, reason)
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from a3c_fast import _core
 from a3c_fast.config import Config
 from a3c_fast.events import Reason
@@ -19,17 +21,19 @@ from a3c_fast.hosts import settings
 from a3c_fast.hosts.changes import Changes
 from a3c_fast.hosts.exchange import End, Exchange, ExchangeStats, Outcome
 from a3c_fast.hosts.launch import Launch
+from a3c_fast.hosts.network import own_address
 from a3c_fast.hosts.rounds import Rounds
 from a3c_fast.hosts.settings import NothingLeft
 from a3c_fast.machine import cores
 from a3c_fast.threads import in_a_thread
-from a3c_fast.versions import versions
 
 __all__ = ["ExchangeStats", "Hosts", "HostsError", "Launch", "NothingLeft"]
 
 _START_PATIENCE = 600.0  # seconds for rank 0 to begin
 _POLL_SECONDS = 0.02  # between two looks at what another thread does
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
+_END_PATIENCE = 120.0  # for a last exchange, and for a rank 0 that may come back for what was learned
+_LINGER_SECONDS = 5.0
 _STREAMS = 2**40  # of the seeds of environments: more than the steps of a run, which are those of rank 0
 
 
@@ -54,6 +58,8 @@ class Hosts:
         self._rounds: Rounds | None = None
         self._exchange: Exchange | None = None
         self._outcome = Outcome(version=0 if launch.rank == 0 else -1)
+        self._runs = 0  # that have begun in this process
+        self._first_step = 0  # of rank 0
         self._begun = 0  # how often this host has begun, over all its processes
         self._interrupted = False
 
@@ -93,19 +99,24 @@ class Hosts:
             track=(),
         )
 
-    def agree(self, config: Config) -> Config:
-        """The settings that all hosts have, with what rank 0 has measured, once it has begun.
+    def agree(self, config: Config, first_step: int = 0) -> Config:
+        """The settings that all hosts have, with what rank 0 has measured, once it has begun at `first_step`.
 
-        Raises `ConfigError` where this host's contradict them, `HostsError` where rank 0 does not begin.
+        Raises `ConfigError` where this host's contradict them, `NothingLeft` where rank 0 has nothing to do, and
+        `HostsError` where it does not begin.
         """
+        own_address(self.launch.address)  # raises where the interface that is named is none
         self._rounds = self._connect(config)
         store = self._rounds.store
         self._begun = int(store.add(f"begun/{self.launch.rank}", 1)) - 1
-        version = versions()["a3c_fast"]
         if self.is_first:
             self._changes.begin(store)
-            settings.publish(store, config, version)
+            settings.publish(store, config, first_step)
             return config
+        config, self._first_step = settings.agreed(store, config, self._waiting_for_first())
+        return self.own_settings(config)
+
+    def _waiting_for_first(self) -> Callable[[], None]:
         began = time.monotonic()
 
         def wait() -> None:
@@ -115,25 +126,35 @@ class Hosts:
             if time.monotonic() - began > _START_PATIENCE:
                 raise HostsError(f"{self.launch} has waited ten minutes for rank 0, which has not begun")
 
-        return self.own_settings(settings.agreed(store, config, version, wait))
+        return wait
 
     def dismiss(self, config: Config, reason: str) -> None:
         """By rank 0, which has nothing to do: lets no other host wait for it."""
-        settings.publish_nothing_left(self._connect(config).store, reason)
+        if self.is_first:
+            self._rounds = self._connect(config)
+            settings.publish_nothing_left(self._rounds.store, reason)
+            if not self.launch.store_is_there:
+                time.sleep(_LINGER_SECONDS)  # the store ends with this process
 
     def stream(self, first_step: int) -> int:
         """Of the seeds of this host's environments: others than it had before, and than other hosts have."""
-        return first_step if self.is_first else _STREAMS * (self.launch.rank + self.launch.world_size * self._begun)
+        if self.is_first:
+            return first_step
+        return self._first_step + _STREAMS * (self.launch.rank + self.launch.world_size * self._begun)
 
     @property
     def first_worker(self) -> int:
         """The number of this host's first worker among those of all hosts, of which none has more than 4,096."""
-        return 0 if self.is_first else 4096 * (self.launch.rank + self.launch.world_size * self._begun)
+        if self.is_first:
+            return 0
+        number = self.launch.rank + self.launch.world_size * self._begun
+        return (self._first_step % 2**24) * 2**40 + 4096 * (number % 2**28)
 
-    def check_network(self, engine: _core.Engine) -> None:
-        """Raises `ConfigError` where it is another than that of rank 0."""
+    def check_network(self, engine: _core.Engine, constants: Mapping[str, torch.Tensor]) -> None:
+        """Raises `ConfigError` where it is another than that of rank 0, or has other `constants`."""
         assert self._rounds is not None
-        settings.require_same_network(self._rounds.store, engine, self.launch.rank)
+        wait = self._waiting_for_first()
+        settings.require_same_network(self._rounds.store, engine, constants, self.launch.rank, wait)
 
     # A run -----------------------------------------------------------------------------------------------------------
 
@@ -145,22 +166,27 @@ class Hosts:
         tell: Callable[[str], None],
         request_stop: Callable[[], None],
         change: Callable[[Mapping[str, Any]], None],
-    ) -> bool:
-        """Joins the others, with the engine at rest, and exchanges from then on; False where it was interrupted.
+    ) -> None:
+        """Joins the others, with the engine at rest, and exchanges from then on.
 
-        Takes from them the newest parameters that there are. Raises `HostsError` where it cannot.
+        Takes from them the newest parameters that there are. Raises `HostsError` where it cannot, or is interrupted.
         """
         self._interrupted = False
         self._changes.apply = change
         assert self._rounds is not None
         version = self._outcome.version
-        if self._exchange is not None and self.is_first:  # a further run: the others take it from this host
-            version += 1
+        if self._exchange is not None:  # a further run, in which all begin with what rank 0 has
+            if not self._exchange.done.is_set():
+                raise HostsError("the exchange of the run before has not come to its end")
+            version = version + 1 if self.is_first else -1
+        if self.is_first:
+            self._changes.apply_inherited(config)
         self._exchange = exchange = Exchange(
             engine,
             self.launch,
             self._rounds,
             lambda: Rounds(self.launch, config.host_timeout_seconds),
+            run=self._runs,
             until=until,
             every=config.exchange_every_seconds,
             timeout=config.host_timeout_seconds,
@@ -169,14 +195,19 @@ class Hosts:
             stop=request_stop,
             changes=self._changes,
         )
+        self._runs += 1
         self._outcome = exchange.outcome
-        while not exchange.joined.is_set():  # no lock, as signal handlers may come by
-            time.sleep(_POLL_SECONDS)
-            if self._interrupted:
-                exchange.give_up()
-                return False
+        try:
+            while not exchange.joined.is_set():  # no lock, as signal handlers may come by
+                time.sleep(_POLL_SECONDS)
+                if self._interrupted:
+                    raise HostsError("interrupted while it waited for other hosts")
+        except BaseException:
+            exchange.give_up()
+            raise
         self.raise_error()
-        return True
+        if exchange.done.is_set():
+            raise HostsError("interrupted while it waited for other hosts")
 
     def tell_of_change(self, change: Mapping[str, Any]) -> None:
         """By rank 0: settings that it has changed, which the others then change too."""
@@ -189,10 +220,20 @@ class Hosts:
     def end(self, reason: Reason) -> None:
         """The workers of this host have ended. Waits for the last exchange, at most as long as one that fails takes."""
         exchange = self._exchange
-        if exchange is not None:
+        if exchange is None:
+            return
+        if exchange.joined.is_set():
             exchange.end(self._how(reason, exchange))
-            while not exchange.done.is_set():
-                time.sleep(_POLL_SECONDS)
+        else:  # no run has begun
+            exchange.give_up()
+        began = time.monotonic()
+        while not exchange.done.is_set():
+            time.sleep(_POLL_SECONDS)
+            if self._interrupted:
+                exchange.end("aborts" if self.is_first else "leaves")
+            if time.monotonic() - began > _END_PATIENCE:
+                exchange.give_up()
+                return
 
     def leave(self) -> None:
         """No run has begun after all."""

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from torch.distributed import Store  # type: ignore[attr-defined]
 
-from a3c_fast.schedules import Schedule, parse
+from a3c_fast.config import Config
+from a3c_fast.schedules import Schedule, checked, parse
 
 _KEY = "changes"
 
@@ -18,6 +19,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._all: list[tuple[str, float | str]] = []  # appended to by rank 0's program; else by the exchange's thread
+        self._inherited: dict[str, float | str] = {}
         self._known = 0  # how many are published, or applied; of the exchange's thread
         self.apply: Callable[[Mapping[str, Any]], None] = lambda _: None
         """Changes settings of this host, as `Trainer.set`."""
@@ -27,6 +29,15 @@ class Changes:
         if store.check([_KEY]):
             self._all = _read(store)
             self._known = len(self._all)
+            self._inherited = dict(self._all)
+
+    def apply_inherited(self, config: Config) -> None:
+        """By rank 0, before a run: what one before it has changed, and this one does not know of."""
+        inherited, self._inherited = self._inherited, {}
+        for name, value in inherited.items():
+            schedules = checked(config.schedules)
+            if value != (str(schedules[name]) if name in schedules else getattr(config, name)):
+                self.apply({name: parse(value) if isinstance(value, str) else value})
 
     def add(self, settings: Mapping[str, Any]) -> None:
         """By rank 0's program: numbers, or schedules in their place."""

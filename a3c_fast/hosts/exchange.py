@@ -23,7 +23,7 @@ from a3c_fast.hosts.changes import Changes
 from a3c_fast.hosts.group import Group
 from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.network import is_loopback, own_address
-from a3c_fast.hosts.rounds import Abandoned, Member, Round, Rounds
+from a3c_fast.hosts.rounds import Abandoned, Member, Round, Rounds, over_key
 
 _FIRST_PATIENCE = 60.0  # seconds for hosts that do not come to the first round
 _PATIENCE = 2.0  # the same later, beside the time between two exchanges
@@ -84,6 +84,7 @@ class Exchange:
         rounds: Rounds,
         connect: Callable[[], Rounds],
         *,
+        run: int,
         until: int,
         every: float,
         timeout: float,
@@ -92,12 +93,12 @@ class Exchange:
         stop: Callable[[], None],
         changes: Changes,
     ) -> None:
-        """A run to `until` agent steps of all hosts.
+        """The run of number `run` of this process, from 0 on, to `until` agent steps of all hosts.
 
         `stop` is called when rank 0 has ended it, and when this host cannot go on: `outcome` says what it was.
         """
         self._engine, self._launch, self._rounds, self._connect = engine, launch, rounds, connect
-        self._until = until
+        self._run_number, self._until = run, until
         self._every, self._timeout, self._tell, self._stop = every, timeout, tell, stop
         self._changes = changes
         self.outcome = Outcome(version)
@@ -105,6 +106,7 @@ class Exchange:
         self._ranks: set[int] = set()  # of the last round
         self._failure = ""  # that ended it
         self._exchanged_in = 0  # the round of the last exchange
+        self._agreed_steps = round(engine.stats()["steps"])
         self._taken_in = 0  # the round in which this host has taken a difference that it has not added
         self._looked = (time.monotonic(), engine.stats()["steps"])
         self._changed = threading.Condition()
@@ -127,6 +129,8 @@ class Exchange:
         with self._changed:
             if self._end is None:
                 self._end, self._ended_at = how, time.monotonic()
+            elif self._end == "ended" and how != "ended":  # it is not waited for any more that others end, too
+                self._end = how
             self._changed.notify_all()
 
     def give_up(self) -> None:
@@ -147,6 +151,9 @@ class Exchange:
                         rounds = self._connect()
                     later = _PATIENCE + 2 * max(self._every, _MOST_SECONDS)
                     patience = _FIRST_PATIENCE if rounds.newest() <= 1 else later
+                    reached = time.monotonic()
+                    if self._is_over(rounds):
+                        return
                     found = rounds.come(self._member(), patience, self._wants_no_more)
                     reached = time.monotonic()
                 except (RuntimeError, OSError) as error:
@@ -165,6 +172,9 @@ class Exchange:
                         return
                 except (RuntimeError, OSError) as error:  # of the group: a member is gone
                     self._failure = _first_line(error)
+                    self._count(hosts=1)
+                    if not self.joined.is_set():
+                        self._tell(f"the hosts could not be connected, which is tried again: {self._failure}")
                 reached = time.monotonic()
         except Abandoned:
             pass
@@ -175,15 +185,28 @@ class Exchange:
             self.done.set()
             self.joined.set()
 
+    def _is_over(self, rounds: Rounds) -> bool:
+        """Whether rank 0 has ended the run, and this host did not hear of it in an exchange."""
+        if self._launch.rank == 0 or self._end is not None or not rounds.store.check([over_key(self._run_number)]):
+            return False
+        self.outcome.was_stopped = True
+        self.outcome.was_aborted = rounds.store.get(over_key(self._run_number)) == b"aborts"
+        self._stop()
+        return True
+
     def _train_with(self, rounds: Rounds, found: Round) -> bool:
         """Until another round is called; True where this host has nothing more to do with any."""
         group = Group(
-            rounds.group_store(found.number), found.place, len(found.members), self._address(found), self._timeout
+            rounds.group_store(found.number),
+            found.place,
+            len(found.members),
+            self._address(found),
+            self._timeout + max(self._every, _MOST_SECONDS),  # others may sleep so long between two exchanges
         )
         try:
             if not self._agree(rounds, found, group):
                 while rounds.newest() == found.number:
-                    if self._wants_no_more():
+                    if self._wants_no_more() or self._is_over(rounds):
                         raise Abandoned
                     time.sleep(_SLICE_SECONDS)
                 return False
@@ -208,6 +231,8 @@ class Exchange:
         if given_up:
             raise Abandoned
         flags = _FLAGS[end]
+        if self._launch.rank == 0 and end in ("ended", "stops", "aborts"):
+            rounds.store.set(over_key(self._run_number), end)  # for those that do not hear of it now
         flags |= _CALLED if rounds.newest() != found.number else 0
         flags |= _CHANGED if self._launch.rank == 0 and self._changes.publish(rounds.store) else 0
         said = group.gather(torch.tensor([self.outcome.version, flags], dtype=torch.int64))
@@ -223,6 +248,7 @@ class Exchange:
         self._taken_in = 0
         self.outcome.version += 1
         self._exchanged_in = found.number
+        self._agreed_steps += round(counts[0].item())
         spent, spent_cpu = time.monotonic() - begun, time.thread_time() - begun_cpu
         size = 2 * (group.size - 1) * 4 * difference.numel() // group.size
         self._count(exchanges=1, seconds=spent, cpu_seconds=spent_cpu, bytes=size)
@@ -263,19 +289,20 @@ class Exchange:
 
     def _agree(self, rounds: Rounds, found: Round, group: Group) -> bool:
         """Takes the newest agreement among the members; False where nobody has one."""
-        members = found.members
-        source = max(range(len(members)), key=lambda i: (members[i].version, -members[i].rank))
-        newest = members[source].version
-        if newest < 0:
+        members, own = found.members, found.members[found.place]
+        source = max(range(len(members)), key=lambda i: (*members[i].age, -members[i].rank))
+        newest = members[source]
+        if newest.version < 0:
             return False
         if self._launch.rank != 0:
             self._changes.take(rounds.store)
-        # An exchange that failed here may have come to its end on others: then what was taken here is part of it.
-        one_more = newest == self.outcome.version + 1 and self._taken_in == members[source].exchanged_in
-        if not (self._taken_in and one_more):
+        # An exchange that failed here may have come to its end on others: then what was taken here is part of it, and
+        # what was done after that is kept.
+        has_missed_one = self._taken_in == newest.exchanged_in > 0 and newest.version == own.version + 1
+        if not has_missed_one:
             self._engine.give_back()
-        self._taken_in = 0
-        if all(member.version == newest for member in members):
+            self._taken_in = 0
+        if all(member.agreement == newest.agreement for member in members):
             self._fresh = False
             return True
         snapshot = self._engine.snapshot()
@@ -285,12 +312,14 @@ class Exchange:
         self._engine.read_agreement(agreed.numpy(), counts.numpy())
         for tensor in (agreed, counts, *statistics):
             group.broadcast(tensor, source)
-        if self.outcome.version != newest:
-            self._adopt(snapshot, dict(zip(names, statistics, strict=True)), newest)
-        self._fresh = False
+        if own.agreement != newest.agreement:
+            self._adopt(snapshot, dict(zip(names, statistics, strict=True)), keeps=has_missed_one)
+            self.outcome.version, self._exchanged_in = newest.version, newest.exchanged_in
+        self._fresh, self._taken_in = False, 0
         return True
 
-    def _adopt(self, snapshot: dict[str, Any], statistics: dict[str, torch.Tensor], newest: int) -> None:
+    def _adopt(self, snapshot: dict[str, Any], statistics: dict[str, torch.Tensor], *, keeps: bool) -> None:
+        """The agreement that was broadcast; `keeps` what workers have done since the last difference was taken."""
         agreed, counts = self._difference.numpy(), self._counts.numpy()
         if self._fresh:  # no worker has begun
             steps, updates, episodes, skipped = (round(count) for count in counts[:4].tolist())
@@ -305,18 +334,16 @@ class Exchange:
                 recent_episodes=snapshot["recent_episodes"],
             )
             self._engine.agree()
-        # One that has missed the end of an exchange keeps what its workers have done since. What they did while they
-        # were away for longer is of parameters that are too old.
-        if self._fresh or newest - self.outcome.version > 1:
+        if not keeps:  # what was done alone is of parameters that are too old
             self._engine.take_difference(np.empty_like(agreed), np.empty_like(counts))
         self._engine.adopt(agreed, counts)
-        self.outcome.version = newest
+        self._agreed_steps = round(counts[0].item())
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _member(self) -> Member:
         address = own_address(self._launch.address)
-        return Member(self._launch.rank, address, self.outcome.version, self._exchanged_in)
+        return Member(self._launch.rank, address, self.outcome.version, self._exchanged_in, self._agreed_steps)
 
     def _address(self, found: Round) -> str:
         own = found.members[found.place].address

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
@@ -32,6 +31,18 @@ class Member(msgspec.Struct, frozen=True):
     """Of the agreement that it has: how often it was exchanged, -1 where it has none."""
     exchanged_in: int = 0
     """The round of the last of these exchanges."""
+    steps: int = 0
+    """Of all hosts, by that agreement."""
+
+    @property
+    def age(self) -> tuple[bool, int, int]:
+        """The newest agreement has the most steps: a rank 0 that begins again counts its exchanges from 0."""
+        return self.version >= 0, self.steps, self.version
+
+    @property
+    def agreement(self) -> tuple[int, int, int]:
+        """What tells it from any other."""
+        return self.version, self.exchanged_in, self.steps
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,6 @@ class Rounds:
         return msgspec.json.decode(self.store.get(key), type=Member)
 
 
-def encode(value: Any) -> str:
-    """For the store, which keeps text."""
-    return msgspec.json.encode(value).decode()
+def over_key(run: int) -> str:
+    """Where rank 0 says that it has ended its run of this number, and how."""
+    return f"over/{run}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 
 import msgspec
+import torch
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 from a3c_fast import _core
 from a3c_fast.config import Config
 from a3c_fast.errors import ConfigError
+from a3c_fast.hosts.rounds import over_key
+from a3c_fast.versions import versions
 
 PROTOCOL = 1  # of hosts among themselves: rises when an earlier version would not understand this one
 
@@ -18,7 +22,6 @@ PROTOCOL = 1  # of hosts among themselves: rises when an earlier version would n
 _OWN = {
     *("num_workers", "envs_per_worker", "precision", "watchdog_seconds", "run_dir", "resume", "max_minutes"),
     *("stop_at_return", "evaluate_every", "evaluate_episodes", "evaluate_greedy", "stop_at_evaluation"),
-    *("exchange_every_seconds", "host_timeout_seconds"),
     *("evaluate_patience", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints", "track"),
 }
 # What rank 0 has measured, in the place of `auto`.
@@ -29,9 +32,10 @@ class NothingLeft(Exception):  # noqa: N818 no error
     """Rank 0 has nothing to do, and says why."""
 
 
-def publish(store: Store, config: Config, version: str) -> None:
-    """By rank 0, which has measured what is to be measured."""
-    values = {"protocol": PROTOCOL, "a3c_fast": version, "config": config.to_json()}
+def publish(store: Store, config: Config, first_step: int) -> None:
+    """By rank 0, which has measured what is to be measured and goes on at a step."""
+    store.delete_key(over_key(0))
+    values = {"protocol": PROTOCOL, "versions": _versions(), "config": config.to_json(), "first_step": first_step}
     store.set("settings", msgspec.json.encode(values).decode())
 
 
@@ -40,18 +44,26 @@ def publish_nothing_left(store: Store, reason: str) -> None:
     store.set("settings", msgspec.json.encode({"nothing_left": reason}).decode())
 
 
-def agreed(store: Store, config: Config, version: str, wait: Callable[[], None]) -> Config:
-    """These settings with what rank 0 has measured; `wait` is called again and again until it has published its own.
+def agreed(store: Store, config: Config, wait: Callable[[], None]) -> tuple[Config, int]:
+    """The settings of rank 0, with what is this host's own, and the step it goes on at.
 
-    Raises `ConfigError` where they are not those of rank 0.
+    `wait` is called again and again until rank 0 has published them. Raises `ConfigError` where this host's contradict
+    them, `NothingLeft` where rank 0 has nothing to do or has done it.
     """
     while not store.check(["settings"]):
         wait()
+    while store.check([over_key(0)]):
+        if store.get(over_key(0)) != b"aborts":
+            raise NothingLeft("rank 0 has ended the run")
+        wait()  # until it begins again
     theirs = msgspec.json.decode(store.get("settings"))
     if "nothing_left" in theirs:
         raise NothingLeft(theirs["nothing_left"])
-    if theirs["protocol"] != PROTOCOL or theirs["a3c_fast"] != version:
-        raise ConfigError("a3c_fast", version, f"rank 0 has version {theirs['a3c_fast']}, and all hosts need the same")
+    versions_here = _versions()
+    if theirs["protocol"] != PROTOCOL or theirs["versions"] != versions_here:
+        odd = {name: value for name, value in theirs["versions"].items() if versions_here.get(name) != value}
+        name = next(iter(odd), "a3c_fast")
+        raise ConfigError(name, versions_here.get(name), f"rank 0 has {odd.get(name)}, and all hosts need the same")
     first, own = Config.from_json(theirs["config"]), config.said()
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     for name in own.keys() - _OWN:
@@ -59,14 +71,38 @@ def agreed(store: Store, config: Config, version: str, wait: Callable[[], None])
         if is_said and own[name] != getattr(first, name):
             rank_0 = getattr(first, name)
             raise ConfigError(name, own[name], f"rank 0 has {rank_0!r}, and all hosts train with the same")
-    return first.replace(**{name: own[name] for name in _OWN & own.keys()})
+    kept = {name: own[name] for name in _OWN & own.keys()}
+    # Those of rank 0 are one for each of its cores.
+    return first.replace(**{"num_workers": 0, **kept}), theirs["first_step"]
 
 
-def require_same_network(store: Store, engine: _core.Engine, rank: int) -> None:
-    """Raises `ConfigError` where the network has other parameters than that of rank 0, such as one of the user's."""
-    own = [[name, list(shape)] for name, shape, *_ in engine.parameter_specs]
+def require_same_network(
+    store: Store, engine: _core.Engine, constants: Mapping[str, torch.Tensor], rank: int, wait: Callable[[], None]
+) -> None:
+    """Raises `ConfigError` where the network has other parameters, or other constants, than that of rank 0.
+
+    `wait` as for `agreed`.
+    """
+    parameters = [[name, list(shape)] for name, shape, *_ in engine.parameter_specs]
+    hashes = {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in constants.items()}
+    own = {"parameters": parameters, "constants": hashes}
     if rank == 0:
         store.set("network", msgspec.json.encode(own).decode())
-    elif (theirs := msgspec.json.decode(store.get("network"))) != own:
-        odd = next((mine for mine in own if mine not in theirs), own[-1])
-        raise ConfigError("network", odd, f"the network of rank 0 has other parameters: {theirs}")
+        return
+    while not store.check(["network"]):
+        wait()
+    theirs = msgspec.json.decode(store.get("network"))
+    if theirs["parameters"] != parameters:
+        odd = next((mine for mine in parameters if mine not in theirs["parameters"]), parameters[-1])
+        raise ConfigError("network", odd, f"the network of rank 0 has other parameters: {theirs['parameters']}")
+    for name in hashes:
+        if theirs["constants"].get(name) != hashes[name]:
+            raise ConfigError("network", name, "rank 0 has other numbers in this buffer or frozen parameter")
+
+
+def _versions() -> dict[str, str]:
+    """Of what computes and plays."""
+    found = versions()
+    return {
+        name: found[name].partition("+")[0] for name in ("a3c_fast", "torch", "envpool", "gymnasium") if name in found
+    }

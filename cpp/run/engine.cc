@@ -407,6 +407,7 @@ void Engine::load_parameters(const float* parameters) {
   const std::unique_lock held = lock_at_rest("load");
   // Adam's correction for moments that begin at 0 goes by the count of updates.
   state_->shared.params.load(parameters, {}, 0);
+  state_->shared.updates_elsewhere = 0;
 }
 
 void Engine::load(const float* parameters, const std::vector<const float*>& statistics, const Progress& progress) {
