@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from torch.distributed import Store  # type: ignore[attr-defined]
 
 from a3c_fast.config import Config
+from a3c_fast.hosts.store import HostsStore
 from a3c_fast.schedules import Schedule, checked, parse
 
 _KEY = "changes"
@@ -24,9 +24,9 @@ class Changes:
         self.apply: Callable[[Mapping[str, Any]], None] = lambda _: None
         """Changes settings of this host, as `Trainer.set`."""
 
-    def begin(self, store: Store) -> None:
+    def begin(self, store: HostsStore) -> None:
         """By rank 0: goes on with those of a rank 0 before this one."""
-        if store.check([_KEY]):
+        if store.check(_KEY):
             self._all = _read(store)
             self._known = len(self._all)
             self._inherited = dict(self._all)
@@ -43,7 +43,7 @@ class Changes:
         """By rank 0's program: numbers, or schedules in their place."""
         self._all += [(name, str(value) if isinstance(value, Schedule) else value) for name, value in settings.items()]
 
-    def publish(self, store: Store) -> bool:
+    def publish(self, store: HostsStore) -> bool:
         """By rank 0: whether there are any that the others have not been told of."""
         changes = list(self._all)
         if len(changes) == self._known:
@@ -52,9 +52,9 @@ class Changes:
         self._known = len(changes)
         return True
 
-    def take(self, store: Store) -> None:
+    def take(self, store: HostsStore) -> None:
         """By the others: applies those that are new."""
-        if not store.check([_KEY]):
+        if not store.check(_KEY):
             return
         found = _read(store)
         for name, value in found[self._known :]:
@@ -62,5 +62,5 @@ class Changes:
         self._known = len(found)
 
 
-def _read(store: Store) -> list[tuple[str, float | str]]:
+def _read(store: HostsStore) -> list[tuple[str, float | str]]:
     return msgspec.json.decode(store.get(_KEY), type=list[tuple[str, float | str]])

@@ -187,7 +187,7 @@ class Exchange:
 
     def _is_over(self, rounds: Rounds) -> bool:
         """Whether rank 0 has ended the run, and this host did not hear of it in an exchange."""
-        if self._launch.rank == 0 or self._end is not None or not rounds.store.check([over_key(self._run_number)]):
+        if self._launch.rank == 0 or self._end is not None or not rounds.store.check(over_key(self._run_number)):
             return False
         self.outcome.was_stopped = True
         self.outcome.was_aborted = rounds.store.get(over_key(self._run_number)) == b"aborts"

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 import msgspec
-from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from a3c_fast.hosts.launch import Launch
+from a3c_fast.hosts.store import HostsStore
 
 _SLICE_SECONDS = 0.05  # between two looks at a round that is open
 
@@ -65,11 +65,7 @@ class Rounds:
     def __init__(self, launch: Launch, timeout: float, *, opens: bool = False) -> None:
         """Connects to the store, or `opens` it. Each call waits at most `timeout` seconds for an answer."""
         self._launch = launch
-        seconds = timedelta(seconds=timeout)
-        store = TCPStore(
-            launch.address, launch.port, is_master=opens, timeout=seconds, wait_for_workers=False, multi_tenant=True
-        )
-        self.store: Store = PrefixStore(f"a3c_fast/{launch.run_id}", store)
+        self.store = HostsStore(launch, timeout, opens=opens)
 
     def newest(self) -> int:
         """The number of the round that was called last; 0 before the first."""
@@ -95,17 +91,17 @@ class Rounds:
 
     def group_store(self, number: int) -> Store:
         """Where the members of a round find each other."""
-        return PrefixStore(f"round/{number}/group", self.store)
+        return PrefixStore(f"round/{number}/group", self.store.plain)
 
     def _come_to(self, number: int, member: Member, patience: float, given_up: Callable[[], bool]) -> Round | None:
         name = f"round/{number}"
         closed = f"{name}/closed"
-        if number == 0 or self.store.check([closed]):
+        if number == 0 or self.store.check(closed):
             return None
         place = self.store.add(f"{name}/members", 1) - 1
         self.store.set(f"{name}/member/{place}", msgspec.json.encode(member).decode())
         came, present = time.monotonic(), place + 1
-        while not self.store.check([closed]):
+        while not self.store.check(closed):
             if given_up():
                 raise Abandoned
             count = self.store.add(f"{name}/members", 0)
@@ -123,7 +119,6 @@ class Rounds:
         return Round(number, tuple(members), place)
 
     def _member(self, key: str) -> Member:
-        self.store.wait([key], timedelta(seconds=2))
         return msgspec.json.decode(self.store.get(key), type=Member)
 
 

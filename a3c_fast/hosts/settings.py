@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 import torch
-from torch.distributed import Store  # type: ignore[attr-defined]
 
 from a3c_fast import _core
 from a3c_fast.config import Config
 from a3c_fast.errors import ConfigError
 from a3c_fast.hosts.rounds import over_key
+from a3c_fast.hosts.store import HostsStore
 from a3c_fast.versions import versions
 
 PROTOCOL = 1  # of hosts among themselves: rises when an earlier version would not understand this one
@@ -32,27 +32,27 @@ class NothingLeft(Exception):  # noqa: N818 no error
     """Rank 0 has nothing to do, and says why."""
 
 
-def publish(store: Store, config: Config, first_step: int) -> None:
+def publish(store: HostsStore, config: Config, first_step: int) -> None:
     """By rank 0, which has measured what is to be measured and goes on at a step."""
-    store.delete_key(over_key(0))
+    store.delete(over_key(0))
     values = {"protocol": PROTOCOL, "versions": _versions(), "config": config.to_json(), "first_step": first_step}
     store.set("settings", msgspec.json.encode(values).decode())
 
 
-def publish_nothing_left(store: Store, reason: str) -> None:
+def publish_nothing_left(store: HostsStore, reason: str) -> None:
     """By rank 0, in the place of its settings."""
     store.set("settings", msgspec.json.encode({"nothing_left": reason}).decode())
 
 
-def agreed(store: Store, config: Config, wait: Callable[[], None]) -> tuple[Config, int]:
+def agreed(store: HostsStore, config: Config, wait: Callable[[], None]) -> tuple[Config, int]:
     """The settings of rank 0, with what is this host's own, and the step it goes on at.
 
     `wait` is called again and again until rank 0 has published them. Raises `ConfigError` where this host's contradict
     them, `NothingLeft` where rank 0 has nothing to do or has done it.
     """
-    while not store.check(["settings"]):
+    while not store.check("settings"):
         wait()
-    while store.check([over_key(0)]):
+    while store.check(over_key(0)):
         if store.get(over_key(0)) != b"aborts":
             raise NothingLeft("rank 0 has ended the run")
         wait()  # until it begins again
@@ -77,7 +77,7 @@ def agreed(store: Store, config: Config, wait: Callable[[], None]) -> tuple[Conf
 
 
 def require_same_network(
-    store: Store, engine: _core.Engine, constants: Mapping[str, torch.Tensor], rank: int, wait: Callable[[], None]
+    store: HostsStore, engine: _core.Engine, constants: Mapping[str, torch.Tensor], rank: int, wait: Callable[[], None]
 ) -> None:
     """Raises `ConfigError` where the network has other parameters, or other constants, than that of rank 0.
 
@@ -89,7 +89,7 @@ def require_same_network(
     if rank == 0:
         store.set("network", msgspec.json.encode(own).decode())
         return
-    while not store.check(["network"]):
+    while not store.check("network"):
         wait()
     theirs = msgspec.json.decode(store.get("network"))
     if theirs["parameters"] != parameters:
