@@ -177,7 +177,7 @@ class Meeting:
         found: dict[int, Round] = {}
 
         def one(rank: int) -> None:
-            found[rank] = self.rounds(rank).come(Member(rank, "127.0.0.1", rank), patience, given_up)
+            found[rank] = self.rounds(rank).come(Member(rank, "127.0.0.1", rank), (patience, patience), given_up)
 
         threads = [threading.Thread(target=one, args=(rank,)) for rank in ranks]
         for thread in threads:
@@ -213,13 +213,13 @@ def test_one_that_was_killed_between_its_two_words_is_missed() -> None:
     rounds.call(0)
     rounds.store.add("round/1/members", 1)  # and nothing more
     with pytest.raises(RuntimeError):  # after the time of a call
-        rounds.come(Member(1, "127.0.0.1", 0), PATIENCE, lambda: False)
+        rounds.come(Member(1, "127.0.0.1", 0), (PATIENCE, PATIENCE), lambda: False)
 
 
 def test_a_round_is_given_up() -> None:
     meeting = Meeting(2)
     with pytest.raises(Abandoned):
-        meeting.first.come(Member(0, "127.0.0.1", 0), PATIENCE, lambda: True)
+        meeting.first.come(Member(0, "127.0.0.1", 0), (PATIENCE, PATIENCE), lambda: True)
 
 
 # What must be the same -----------------------------------------------------------------------------------------------

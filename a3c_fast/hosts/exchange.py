@@ -150,11 +150,10 @@ class Exchange:
                     if rounds is None:
                         rounds = self._connect()
                     later = _PATIENCE + 2 * max(self._every, _MOST_SECONDS)
-                    patience = _FIRST_PATIENCE if rounds.newest() <= 1 else later
-                    reached = time.monotonic()
                     if self._is_over(rounds):
                         return
-                    found = rounds.come(self._member(), patience, self._wants_no_more)
+                    reached = time.monotonic()
+                    found = rounds.come(self._member(), (_FIRST_PATIENCE, later), self._wants_no_more)
                     reached = time.monotonic()
                 except (RuntimeError, OSError) as error:
                     rounds = None

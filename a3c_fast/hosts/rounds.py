@@ -77,14 +77,16 @@ class Rounds:
             # The counter of add() is a number in decimal digits, and empty before its first use.
             self.store.compare_set("rounds", str(after), str(after + 1))
 
-    def come(self, member: Member, patience: float, given_up: Callable[[], bool]) -> Round:
-        """To the newest round: waits until it is closed, at most `patience` seconds for hosts that do not come.
+    def come(self, member: Member, patience: tuple[float, float], given_up: Callable[[], bool]) -> Round:
+        """To the newest round: waits until it is closed.
+
+        `patience` is for hosts that do not come, in seconds, in the first round and in later ones.
 
         Where it was closed without this host it calls the next one. Raises `Abandoned` once `given_up` says so.
         """
         while True:
             number = self.newest()
-            found = self._come_to(number, member, patience, given_up)
+            found = self._come_to(number, member, patience[number > 1], given_up)
             if found is not None:
                 return found
             self.call(number)
