@@ -99,12 +99,14 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
         output.complain("; ".join(map(str, (f"error: {error}", *getattr(error, "__notes__", ())))))
         return EXIT_FAILED, True
     except HostsError as error:
-        if signals.received is None:
-            fail(EXIT_FAILED, error)
-        output.say(f"stopped by {signal.Signals(signals.received).name}: {error}")
-        return 128 + signals.received, False
+        if signals.received is not None:
+            output.say(f"stopped by {signal.Signals(signals.received).name}: {error}")
+            return 128 + signals.received, True
+        output.complain(f"error: {error}")
+        return EXIT_FAILED, True
     except (RuntimeError, OSError) as error:
         fail(EXIT_FAILED, error)
+    leaves = hosts is not None and hosts.leaves_something
     if signals.received is not None:
         name = signal.Signals(signals.received).name
         if trainer.config.run_dir is None:
@@ -112,14 +114,15 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
         else:
             output.say(f"stopped by {name} at step {final['step']:,}: everything is saved")
             _tell_how_to_go_on(output, trainer.config, final)
-        return 128 + signals.received, False
+        return 128 + signals.received, leaves
     output.say(_summary(final, trainer.config))
     if hosts is not None and not hosts.is_first:
         if hosts.was_aborted:
-            fail(EXIT_FAILED, "rank 0 has ended the run before it had all its steps")
-        return 0, False
+            output.complain("error: rank 0 has ended the run before it had all its steps")
+            return EXIT_FAILED, leaves
+        return 0, leaves
     _tell_how_to_go_on(output, trainer.config, final)
-    return 0, False
+    return 0, leaves
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.network import own_address
 from a3c_fast.hosts.rounds import Rounds
 from a3c_fast.hosts.settings import NothingLeft
+from a3c_fast.hosts.store import HostsStore
 from a3c_fast.machine import cores
 from a3c_fast.threads import in_a_thread
 
@@ -239,6 +240,11 @@ class Hosts:
         """No run has begun after all."""
         if self._exchange is not None:
             self._exchange.end("leaves")
+
+    @property
+    def leaves_something(self) -> bool:
+        """Whether a thread of this process waits for a store that hangs, which the interpreter's end could meet."""
+        return HostsStore.was_silent
 
     @property
     def was_aborted(self) -> bool:

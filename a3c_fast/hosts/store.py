@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import socket
+import stat
 import threading
 import weakref
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
@@ -19,9 +23,14 @@ _GRACE_SECONDS = 1.0  # for the store's own limits, where it has some
 class HostsStore:
     """Where the hosts of a run meet. Every call raises `RuntimeError` where it is not answered in time.
 
-    c10d waits for an answer to most calls as long as TCP keeps the connection, a quarter of an hour: they are made by a
-    thread of their own, which is left behind where it does not come back. One thread at a time calls.
+    c10d waits for an answer to most calls as long as TCP keeps the connection, which therefore is told to give up a
+    machine that is silent. Should the store's process hang, the call is left behind in a thread of its own, and
+    `was_silent` says so: it may end the process with an abort when it comes back while the interpreter ends. One thread
+    at a time calls.
     """
+
+    was_silent = False
+    """Whether any store of this process has left a call behind."""
 
     def __init__(self, launch: Launch, timeout: float, *, opens: bool = False) -> None:
         """Connects to the store, or `opens` it; each call waits at most `timeout` seconds."""
@@ -34,6 +43,7 @@ class HostsStore:
             wait_for_workers=False,
             multi_tenant=True,
         )
+        _limit_silence(launch.port, timeout)
         self.plain: Store = PrefixStore(f"a3c_fast/{launch.run_id}", store)
         """For process groups, which want it so."""
         self._silent = False
@@ -74,11 +84,33 @@ class HostsStore:
         try:
             value, error = answer.get(timeout=self._timeout + _GRACE_SECONDS)
         except queue.Empty:
-            self._silent = True
+            self._silent = HostsStore.was_silent = True
             raise RuntimeError(f"the store has not answered for {self._timeout:g} seconds") from None
         if error is not None:
             raise error
         return value
+
+
+def _limit_silence(port: int, seconds: float) -> None:
+    """Of all connections to a port that this process has: c10d tells no descriptor."""
+    for path in Path("/proc/self/fd").iterdir():
+        try:
+            if not stat.S_ISSOCK(path.stat().st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(path.name))) as connection:
+                if connection.type != socket.SOCK_STREAM or connection.getpeername()[1] != port:
+                    continue
+                idle = max(1, round(seconds / 3))
+                for option, value in (
+                    (socket.TCP_USER_TIMEOUT, round(1000 * seconds)),  # for what was sent and is not acknowledged
+                    (socket.TCP_KEEPIDLE, idle),
+                    (socket.TCP_KEEPINTVL, idle),
+                    (socket.TCP_KEEPCNT, 2),
+                ):
+                    connection.setsockopt(socket.IPPROTO_TCP, option, value)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        except (OSError, IndexError):  # gone since, no socket, or one that is not connected
+            continue
 
 
 def _answer(orders: queue.SimpleQueue[Any]) -> None:
