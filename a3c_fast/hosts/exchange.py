@@ -31,7 +31,7 @@ _STORE_PATIENCE = 60.0  # for a store that cannot be reached
 _HANDOVER_PATIENCE = 60.0  # for a rank 0 that is gone at the end, and may come back for what was learned
 _SLICE_SECONDS = 0.1  # between two looks at whether another round is called
 _AGAIN_SECONDS = 1.0  # before the store is asked again
-# How often by itself: what this thread computes for an exchange is about half of what it costs, Gloo's has the rest.
+# How often by itself: this thread may take half of a fiftieth, and Gloo's thread, which was not measured, as much.
 _SHARE_OF_A_CORE = 0.01
 _LEAST_SECONDS, _MOST_SECONDS = 0.02, 1.0
 
