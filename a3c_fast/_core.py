@@ -26,6 +26,7 @@ from a3c_fast_core import (  # noqa: E402  (only after the check)
     network_isa,
     step_randomly,
     threads_available,
+    update_alone,
 )
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "network_isa",
     "step_randomly",
     "threads_available",
+    "update_alone",
 ]

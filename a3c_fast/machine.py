@@ -29,6 +29,14 @@ def cores(proc: Path = _PROC) -> int:
     return max(1, min([len(os.sched_getaffinity(0)), *map(math.ceil, quotas)]))
 
 
+def is_bound() -> bool:
+    """Whether this process may use only some of its parent's processors, as by numactl(8) or taskset(1)."""
+    try:
+        return os.sched_getaffinity(0) < os.sched_getaffinity(os.getppid())
+    except OSError:  # the parent has ended
+        return False
+
+
 def memory_bytes(proc: Path = _PROC) -> int:
     """Bytes that this process may hold: the machine's memory, the limits of its cgroups and its own (setrlimit(2)).
 

@@ -95,6 +95,9 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
             _announce(output, trainer)
             _train(trainer, output, signals)
             final = trainer.stats()
+    except NothingLeft as reason_of_first:  # just when this host was about to begin
+        output.say(f"{reason_of_first}, and nothing is left to do")
+        return 0, False
     except WorkerError as error:
         output.complain("; ".join(map(str, (f"error: {error}", *getattr(error, "__notes__", ())))))
         return EXIT_FAILED, True

@@ -16,6 +16,7 @@ from a3c_fast import Config
 from a3c_fast.core_config import kernels_of
 from a3c_fast.envs import spec_of
 from bench.netns.namespace import why_not
+from bench.updates import predict
 
 ROOT = Path(__file__).parents[1]
 CARTPOLE = Config(env_id="CartPole-v1")
@@ -123,6 +124,27 @@ def test_workers() -> None:
         assert all(a["step"] <= b["step"] for run in runs for a, b in pairwise(run))
 
 
+def test_updates() -> None:
+    flags = ("--env-id", "CartPole-v1", "--workers", "1", "3", "--rounds", "1", "--seconds", "0.4")
+    result = run("updates", *flags)
+    hidden = 64
+    assert result["parameters"] == 4 * hidden + hidden + hidden * hidden + hidden + 3 * hidden + 3
+    for count in ("1", "3"):
+        steps, updates = result["steps_per_second"][count], result["updates_per_second"][count]
+        config = result["config"]
+        assert steps / updates == pytest.approx(config["t_max"] * config["envs_per_update"], rel=0.2)
+        assert result["updates_alone_per_second"][count] > updates
+
+
+def test_the_model_of_a_big_machine() -> None:
+    # An update takes 1,000 us by one core and 1,050 by several, and moves 28 MB of 280 GB a second.
+    model = predict(alone=100.0, training=1000.0, contended=150.0, parameters=1_000_000, gigabytes_a_second=280.0)
+    assert model["1"] == {"efficiency": 1.0, "gigabytes_a_second": 28.0}
+    assert model["2"] == {"efficiency": 0.952, "gigabytes_a_second": 53.33}
+    assert model["8"] == {"efficiency": 0.952, "gigabytes_a_second": 213.33}
+    assert model["16"] == {"efficiency": 0.625, "gigabytes_a_second": 280.0}  # 10,000 updates of 16,000 are made
+
+
 def test_curves(tmp_path: Path) -> None:
     def draw(*runs: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "bench.curves", "--plot", str(tmp_path / "curves.png"), *runs]
@@ -170,6 +192,7 @@ def test_curves(tmp_path: Path) -> None:
         ("scaling", ("--rounds", "0"), "rounds is 0, but it must be greater than 0"),
         ("peers", ("--seconds", "0"), "seconds is 0.0, but it must be greater than 0"),
         ("stages", ("--seconds", "-1"), "seconds is -1.0, but it must be greater than 0"),
+        ("updates", ("--workers", "2", "4"), "workers is (2, 4), but one of them must be 1"),
         ("netns", ("--hosts", "1"), "hosts is (1,), but each number must be between 2 and 100"),
         ("dqn", ("--minutes", "0"), "minutes is 0.0, but it must be greater than 0"),
         ("dqn", ("--agent", "a3c", "--plot", "x.png"), "plot is 'x.png', but it shows both agents"),

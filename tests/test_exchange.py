@@ -16,7 +16,7 @@ from a3c_fast.hosts.changes import Changes
 from a3c_fast.hosts.exchange import Exchange
 from a3c_fast.hosts.group import Group
 from a3c_fast.hosts.launch import Launch
-from a3c_fast.hosts.rounds import Rounds
+from a3c_fast.hosts.rounds import Rounds, over_key
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -106,6 +106,37 @@ class Flaky(Group):
                 raise RuntimeError("the network broke down")
 
 
+class Job:
+    """Exchanges of several hosts, with engines of their own, over one store."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self._port = size, free_port()
+        self.engines = [PlainEngine(rank, size) for rank in range(size)]
+        self.said: list[str] = []
+        self.stopped: list[int] = []
+        self.rounds = [self._connect(rank) for rank in range(size)]
+
+    def _connect(self, rank: int) -> Rounds:
+        launch = Launch(rank, self.size, 1, "127.0.0.1", self._port, False, "none")
+        return Rounds(launch, 30, opens=rank == 0 and not hasattr(self, "rounds"))
+
+    def exchange(self, rank: int) -> Exchange:
+        return Exchange(
+            self.engines[rank],  # type: ignore[arg-type]
+            Launch(rank, self.size, 1, "127.0.0.1", self._port, False, "none"),
+            self.rounds[rank],
+            lambda: self._connect(rank),
+            run=0,
+            until=10**9,
+            every=0.01,
+            timeout=PATIENCE,
+            version=0 if rank == 0 else -1,
+            tell=self.said.append,
+            stop=lambda: self.stopped.append(rank),
+            changes=Changes(),
+        )
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize(
     "failures",
@@ -123,28 +154,8 @@ def test_what_hosts_learn_is_counted_once_whatever_fails(
 ) -> None:
     monkeypatch.setattr(exchange, "Group", Flaky)
     monkeypatch.setattr(Flaky, "failures", list(failures))
-    port = free_port()
-    launches = [Launch(rank, size, 1, "127.0.0.1", port, False, "none") for rank in range(size)]
-    rounds = [Rounds(launch, 30, opens=launch.rank == 0) for launch in launches]
-    engines = [PlainEngine(rank, size) for rank in range(size)]
-    said: list[str] = []
-    exchanges = [
-        Exchange(
-            engine,  # type: ignore[arg-type]
-            launch,
-            own,
-            lambda launch=launch: Rounds(launch, 30),
-            run=0,
-            until=10**9,
-            every=0.01,
-            timeout=PATIENCE,
-            version=0 if launch.rank == 0 else -1,
-            tell=said.append,
-            stop=lambda: None,
-            changes=Changes(),
-        )
-        for engine, launch, own in zip(engines, launches, rounds, strict=True)
-    ]
+    job = Job(size)
+    engines, exchanges = job.engines, [job.exchange(rank) for rank in range(size)]
     wait_until(lambda: all(each.outcome.stats.exchanges > 20 for each in exchanges) and not Flaky.failures)
     for each in exchanges:
         each.end("ended")
@@ -159,3 +170,55 @@ def test_what_hosts_learn_is_counted_once_whatever_fails(
         assert (engine.theta == engine.agreed + own_last).all()
         assert engine.agreed_steps == sum(learned) - size
     assert len({each.outcome.version for each in exchanges}) == 1
+
+
+def test_what_is_not_finite_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_PATIENCE", 0.1)
+    monkeypatch.setattr(exchange, "_MOST_SECONDS", 0.1)
+    job = Job(3)
+    exchanges = [job.exchange(rank) for rank in range(3)]
+    wait_until(lambda: all(each.outcome.stats.exchanges > 3 for each in exchanges))
+    job.engines[1].theta[1] = np.nan
+    wait_until(exchanges[1].done.is_set)
+    assert exchanges[1].outcome.error == (
+        "host 1 of 3 has learned what is no finite number, and keeps it from the others"
+    )
+    assert job.stopped == [1]
+    others = (exchanges[0], exchanges[2])
+    before = [each.outcome.stats.exchanges for each in others]
+    wait_until(lambda: all(each.outcome.stats.exchanges > n + 3 for each, n in zip(others, before, strict=True)))
+    for each in others:
+        each.end("ended")
+    wait_until(lambda: all(each.done.is_set() for each in others))
+    assert [each.outcome.error for each in others] == [None, None]
+    assert np.isfinite(job.engines[0].theta).all()
+    assert np.isfinite(job.engines[2].theta).all()
+
+
+@pytest.mark.parametrize("how", ["aborts", "stops"])
+def test_who_comes_when_the_first_host_has_left_hears_of_it(how: exchange.End) -> None:
+    job = Job(2)
+    first = job.exchange(0)  # which waits for the other
+    first.end(how)
+    wait_until(first.done.is_set)
+    other = job.exchange(1)
+    wait_until(other.done.is_set)
+    assert other.outcome.was_stopped
+    assert other.outcome.was_aborted == (how == "aborts")
+    assert other.outcome.error is None
+    assert job.stopped == [1]
+
+
+def test_the_end_is_said_when_all_have_it() -> None:
+    job = Job(2)
+    exchanges = [job.exchange(0), job.exchange(1)]
+    wait_until(lambda: all(each.outcome.stats.exchanges > 1 for each in exchanges))
+    exchanges[0].end("ended")
+    count = exchanges[1].outcome.stats.exchanges
+    wait_until(lambda: exchanges[1].outcome.stats.exchanges > count + 3)
+    store = Rounds(Launch(1, 2, 1, "127.0.0.1", job._port, False, "none"), 30).store
+    assert not store.check(over_key(0))  # a first host that is killed now may still come back to the other
+    exchanges[1].end("ended")
+    wait_until(lambda: all(each.done.is_set() for each in exchanges))
+    assert store.get(over_key(0)) == b"ended"
+    assert job.stopped == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -21,8 +22,10 @@ import torch
 from helpers import PATIENCE, Process, read_lines, run, start
 
 from a3c_fast import Config, ConfigError
-from a3c_fast.hosts import Launch, network, settings
-from a3c_fast.hosts.rounds import Abandoned, Member, Round, Rounds
+from a3c_fast.hosts import Hosts, Launch, network, settings
+from a3c_fast.hosts.changes import Changes
+from a3c_fast.hosts.reach import Door, silent
+from a3c_fast.hosts.rounds import Abandoned, LeftOut, Member, Round, Rounds, left_out, over_key
 from a3c_fast.versions import versions
 
 # What a launcher does for a process, which then is the command.
@@ -145,6 +148,24 @@ def test_what_no_launcher_says(name: str, value: str) -> None:
         Launch.of_environment({**TORCHRUN, name: value})
 
 
+@pytest.mark.parametrize(
+    ("own", "parent", "workers"),
+    [
+        (range(8), range(8), 4),  # two processes share them
+        (range(4), range(8), 4),  # numactl has given this one a half
+        (range(1), range(1), 1),
+        (range(4), range(2, 8), 2),  # no part of the parent's
+    ],
+)
+def test_processes_of_one_machine_share_its_cores(
+    own: range, parent: range, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(parent if pid == os.getppid() else own))
+    monkeypatch.setattr("a3c_fast.machine._cgroups", lambda *_: iter(()))
+    assert Hosts(Launch.of_environment({**TORCHRUN, "LOCAL_WORLD_SIZE": "2"})).num_workers == workers  # type: ignore[arg-type]
+    assert Hosts(Launch.of_environment(TORCHRUN)).num_workers == len(own)  # type: ignore[arg-type]
+
+
 def test_the_address_is_that_of_the_way_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
     assert network.own_address("127.0.0.1") == "127.0.0.1"
@@ -216,6 +237,68 @@ def test_one_that_was_killed_between_its_two_words_is_missed() -> None:
         rounds.come(Member(1, "127.0.0.1", 0), (PATIENCE, PATIENCE), lambda: False)
 
 
+def member(rank: int, *silent: int) -> Member:
+    return Member(rank, "127.0.0.1", 0, silent=silent)
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ([member(0), member(1), member(2)], {}),
+        ([member(0), member(1, 2), member(2, 1)], {2: 1}),
+        ([member(0), member(1), member(2, 1)], {2: 1}),  # one of both has noticed
+        ([member(0), member(1, 3), member(2)], {}),  # who is not there
+        ([member(0, 1), member(1, 0), member(2)], {1: 0}),
+        ([member(0), member(1, 2, 3), member(2, 1), member(3, 1)], {1: 2}),  # the one that lacks most
+        ([member(0, 1, 2), member(1, 0), member(2, 0)], {2: 0, 1: 0}),  # rank 0 stays
+        ([member(0), member(1, 2), member(2, 1), member(3, 4), member(4, 3)], {4: 3, 2: 1}),
+    ],
+)
+def test_those_stay_who_reach_each_other(members: list[Member], expected: dict[int, int]) -> None:
+    assert left_out(members) == left_out(members[::-1]) == expected
+
+
+def test_who_does_not_reach_another_is_left_out() -> None:
+    meeting = Meeting(3)
+    found: dict[int, Round | str] = {}
+
+    def one(own: Member) -> None:
+        try:
+            found[own.rank] = meeting.rounds(own.rank).come(own, (PATIENCE, PATIENCE), lambda: False)
+        except LeftOut as error:
+            found[own.rank] = str(error)
+
+    threads = [threading.Thread(target=one, args=(own,)) for own in (member(0), member(1, 2), member(2))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[2] == "host 2 of 3 and host 1 do not reach each other, and the others go on without it"
+    for rank in (0, 1):
+        each = found[rank]
+        assert isinstance(each, Round)
+        assert sorted(other.rank for other in each.members) == [0, 1]
+        assert each.members[each.place].rank == rank
+
+
+def test_who_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door("127.0.0.1")
+    here = ("127.0.0.1", door.port)
+    assert silent({}) == set()
+    assert silent(dict.fromkeys(range(100), here)) == set()
+    door.clear()
+    door.close()
+    assert silent({1: here}) == set()  # the process is gone, and the machine says so
+
+    def nobody(place: tuple[str, int], timeout: float) -> None:
+        if place[0] == "192.0.2.1":
+            raise TimeoutError
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", nobody)
+    assert silent({1: here, 2: ("192.0.2.1", 9)}) == {2}
+
+
 def test_a_round_is_given_up() -> None:
     meeting = Meeting(2)
     with pytest.raises(Abandoned):
@@ -223,6 +306,22 @@ def test_a_round_is_given_up() -> None:
 
 
 # What must be the same -----------------------------------------------------------------------------------------------
+
+
+def test_the_number_of_a_run() -> None:
+    store = Meeting(1).first.store
+    assert settings.current_run(store) == 0
+    assert settings.begin_run(store) == 0
+    assert settings.begin_run(store) == 0  # of a rank 0 that was killed, while the others go on
+    store.set(over_key(0), "aborts")
+    assert settings.begin_run(store) == 1
+    settings.publish(store, Config(env_id="CartPole-v1"), 7)
+    settings.agreed(store, Config(env_id="CartPole-v1"), lambda: pytest.fail("run 0 is over, and this is run 1"))
+    settings.set_run(store, 2)
+    assert settings.current_run(store) == 2
+    store.set(over_key(2), "ended")
+    with pytest.raises(settings.NothingLeft, match="rank 0 has ended the run"):
+        settings.agreed(store, Config(env_id="CartPole-v1"), lambda: None)
 
 
 def agreed(first: Config, other: Config) -> Config:
@@ -360,9 +459,14 @@ def test_the_first_host_comes_back_to_what_the_others_have_learned(job: Any, tmp
     again = together.train(0, *ENDLESS, "--run-dir", "run", "--resume", cwd=tmp_path)
     again.until(lambda: "goes on from step" in again.stdout())
     others[0].until(lambda: re.search(r"\b0(, 2)? (is|are) here", errors_of(others[0])))
-    again.until(begun(run, int(saved.removeprefix("step_")) + 1000))
+    saved_step = int(saved.removeprefix("step_"))
+    again.until(begun(run, saved_step))
     steps = [line["step"] for line in read_lines(run)]
     assert steps == sorted(set(steps))
+    # What the others had by then is what it goes on from.
+    members = [store._member(f"round/{store.newest()}/member/{i}") for i in range(3)]
+    theirs = max(member.steps for member in members if member.rank != 0)
+    assert saved_step < theirs <= next(step for step in steps if step > saved_step)
     again.send(signal.SIGTERM)
     assert again.result().status == 143
     assert [other.result().status for other in others] == [1, 1]
@@ -416,6 +520,76 @@ def test_what_the_first_host_changes_all_change(job: Any, tmp_path: Path) -> Non
     again = together._start(CHANGES, together.environment(1), config, cwd=tmp_path)  # hears of what was changed before
     assert again.result().stdout.splitlines()[1] == said[1]
     assert not first.ended()
+
+
+def test_changes_of_a_new_store_are_those_of_all() -> None:
+    applied: list[Any] = []
+    first, other = Changes(), Changes()
+    other.apply = applied.append
+    store = Meeting(1).first.store
+    first.begin(store, Config(env_id="CartPole-v1"), goes_on=False)
+    first.add({"learning_rate": 0.5})
+    assert first.publish(store)
+    assert not first.publish(store)
+    other.take(store)
+    other.take(store)
+    assert applied == [{"learning_rate": 0.5}]
+    again, store = Changes(), Meeting(1).first.store  # rank 0 begins again, and the store with it
+    again.begin(store, Config(env_id="CartPole-v1", learning_rate=0.25), goes_on=True)
+    assert again.publish(store)
+    other.take(store)
+    assert {"learning_rate": 0.25} in applied
+    again.add({"learning_rate": 0.125})
+    assert again.publish(store)
+    applied.clear()
+    other.take(store)
+    assert applied == [{"learning_rate": 0.125}]
+
+
+SEVERAL = """
+import hashlib, json, os, sys, time
+os.environ.update(json.loads(sys.argv[1]))
+import numpy as np
+import a3c_fast
+settings, anew = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+hosts = a3c_fast.Hosts.of_launcher()
+found = []
+for hidden in (32, 16):
+    if anew:
+        hosts = a3c_fast.Hosts.of_launcher()
+    with a3c_fast.Trainer(a3c_fast.Config(**settings, hidden_sizes=(hidden,)), hosts=hosts) as trainer:
+        if hosts.is_first and hidden == 32:
+            trainer.start()
+            trainer.set(learning_rate=0.125)
+            trainer.wait()
+        else:
+            trainer.run()
+        line = trainer.stats()
+        found.append([hosts.stats.hosts, line["step"], trainer.config.learning_rate, len(trainer.changes)])
+    if hosts.is_first:
+        time.sleep(1)  # the other one is to wait, and not to take this trainer for its next
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_program_makes_several_trainers(anew: bool, job: Any, tmp_path: Path) -> None:
+    together = job(2)
+    kept = Rounds(Launch(0, 2, 1, "127.0.0.1", together.port, False, "none"), 30, opens=True)  # as torchrun's store
+    environment = [
+        json.dumps({**json.loads(together.environment(rank)), "TORCHELASTIC_USE_AGENT_STORE": "True"})
+        for rank in (0, 1)
+    ]
+    config = json.dumps({"env_id": "CartPole-v1", "num_workers": 1, "total_steps": 40_000})
+    hosts = [together._start(SEVERAL, each, config, json.dumps(anew), cwd=tmp_path) for each in environment]
+    found = [json.loads(host.result().stdout) for host in hosts]
+    assert found[0] == found[1]
+    (first_hosts, first_step, first_rate, _), (hosts_of_second, step, rate, changes) = found[0]
+    assert first_hosts == hosts_of_second == 2
+    assert min(first_step, step) >= 40_000
+    assert first_rate == 0.125 != rate
+    assert changes == 0
+    del kept
 
 
 TWICE = """
@@ -489,26 +663,3 @@ def test_settings_of_a_launcher_that_cannot_be(tmp_path: Path) -> None:
     result = run("-c", COMMAND, environment, cwd=tmp_path)
     assert result.status == 2
     assert result.error == "RANK is '5', but it must be a whole number from 0 to 1"
-
-
-def test_the_cores_of_a_machine_are_shared_by_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from a3c_fast import hosts
-
-    monkeypatch.setattr(hosts, "cores", lambda: 8)
-    shares = [hosts.Hosts(Launch(0, 4, local, "a", 1, False, "none")).num_workers for local in (1, 2, 3)]
-    assert shares == [8, 4, 2]
-
-
-def test_own_seeds_of_every_host_and_of_every_beginning() -> None:
-    from a3c_fast.hosts import Hosts
-
-    made = []
-    for rank in range(3):
-        for begun_before in range(3):
-            host = Hosts(Launch(rank, 3, 1, "a", 1, False, "none"))
-            host._begun = begun_before
-            made.append((host.stream(0), host.first_worker))
-    assert made[:3] == [(0, 0)] * 3  # rank 0 goes on with its own, or from the step of its checkpoint
-    others = made[3:]
-    assert len({stream for stream, _ in others}) == len({worker for _, worker in others}) == len(others)
-    assert min(worker for _, worker in others) >= 4096

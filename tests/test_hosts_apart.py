@@ -87,3 +87,17 @@ def test_a_host_that_is_cut_off_is_dropped_and_comes_back(tmp_path: Path) -> Non
         first.process.send_signal(signal.SIGINT)
         assert first.status() == 130
         assert [other.status() for other in others] == [1, 1]
+
+
+def test_a_host_that_does_not_reach_another_is_left_out(tmp_path: Path) -> None:
+    with Hosts(3, direct=True) as net:
+        assert net.start(1, ["ip", "route", "add", "blackhole", net.addresses[2]]).wait() == 0
+        flags = ("--total-steps", "1_000_000_000", "--log-every-seconds", "0.2")
+        hosts = [Host(net, rank, tmp_path, *flags, *(("--run-dir", "run") if rank == 0 else ())) for rank in range(3)]
+        assert hosts[2].status() == 1
+        error = hosts[2].errors().splitlines()[-1]
+        assert error == "error: host 2 of 3 and host 1 do not reach each other, and the others go on without it"
+        hosts[0].says("2 of 3 hosts train together")
+        hosts[0].until(lambda: read_lines(tmp_path / "run") and read_lines(tmp_path / "run")[-1]["hosts"] == 2)
+        hosts[0].process.send_signal(signal.SIGINT)
+        assert [host.status() for host in hosts[:2]] == [130, 1]

@@ -8,6 +8,7 @@ how they talk, and `exchange` what they tell each other while the workers go on.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,7 +26,7 @@ from a3c_fast.hosts.network import own_address
 from a3c_fast.hosts.rounds import Rounds
 from a3c_fast.hosts.settings import NothingLeft
 from a3c_fast.hosts.store import HostsStore
-from a3c_fast.machine import cores
+from a3c_fast.machine import cores, is_bound
 from a3c_fast.threads import in_a_thread
 
 __all__ = ["ExchangeStats", "Hosts", "HostsError", "Launch", "NothingLeft"]
@@ -36,6 +37,8 @@ _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from sign
 _END_PATIENCE = 120.0  # for a last exchange, and for a rank 0 that may come back for what was learned
 _LINGER_SECONDS = 5.0
 _STREAMS = 2**40  # of the seeds of environments: more than the steps of a run, which are those of rank 0
+
+_trainers = itertools.count()  # of this process, one after another: all hosts number them alike
 
 
 class HostsError(RuntimeError):
@@ -55,14 +58,22 @@ class Hosts:
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
+        self._forget()
+
+    def _forget(self) -> None:
+        """What belongs to one trainer."""
         self._changes = Changes()
         self._rounds: Rounds | None = None
         self._exchange: Exchange | None = None
-        self._outcome = Outcome(version=0 if launch.rank == 0 else -1)
-        self._runs = 0  # that have begun in this process
+        self._outcome = Outcome(version=0 if self.launch.rank == 0 else -1)
+        self._run = 0  # the number of the next one
         self._first_step = 0  # of rank 0
         self._begun = 0  # how often this host has begun, over all its processes
         self._interrupted = False
+        self._has_given_up = False  # waiting for the end of the others
+        self._error: str | None = None  # because of that
+        self._timeout, self._trainer = 0.0, 0
+        self._tell: Callable[[str], None] = lambda _: None
 
     @classmethod
     def of_launcher(cls) -> Hosts | None:
@@ -82,8 +93,8 @@ class Hosts:
 
     @property
     def num_workers(self) -> int:
-        """One for each core, of which processes of the same machine have their shares."""
-        return max(1, cores() // self.launch.local_world_size)
+        """One for each core. Processes of one machine that nobody has bound to cores of their own have their shares."""
+        return max(1, cores() // (1 if is_bound() else self.launch.local_world_size))
 
     def own_settings(self, config: Config) -> Config:
         """What this host does of them: others than rank 0 keep no files and evaluate nothing."""
@@ -106,15 +117,17 @@ class Hosts:
         Raises `ConfigError` where this host's contradict them, `NothingLeft` where rank 0 has nothing to do, and
         `HostsError` where it does not begin.
         """
-        own_address(self.launch.address)  # raises where the interface that is named is none
+        self._forget()
         self._rounds = self._connect(config)
         store = self._rounds.store
         self._begun = int(store.add(f"begun/{self.launch.rank}", 1)) - 1
         if self.is_first:
-            self._changes.begin(store)
+            self._changes.begin(store, config, goes_on=first_step > 0)
+            self._run = settings.begin_run(store)
             settings.publish(store, config, first_step)
             return config
         config, self._first_step = settings.agreed(store, config, self._waiting_for_first())
+        self._run = settings.current_run(store)
         return self.own_settings(config)
 
     def _waiting_for_first(self) -> Callable[[], None]:
@@ -132,6 +145,7 @@ class Hosts:
     def dismiss(self, config: Config, reason: str) -> None:
         """By rank 0, which has nothing to do: lets no other host wait for it."""
         if self.is_first:
+            self._forget()
             self._rounds = self._connect(config)
             settings.publish_nothing_left(self._rounds.store, reason)
             if not self.launch.store_is_there:
@@ -170,9 +184,11 @@ class Hosts:
     ) -> None:
         """Joins the others, with the engine at rest, and exchanges from then on.
 
-        Takes from them the newest parameters that there are. Raises `HostsError` where it cannot, or is interrupted.
+        Takes from them the newest parameters that there are. Raises `HostsError` where it cannot, or is interrupted,
+        and `NothingLeft` where rank 0 has ended the run meanwhile.
         """
-        self._interrupted = False
+        self._interrupted = self._has_given_up = False
+        self._tell = tell
         self._changes.apply = change
         assert self._rounds is not None
         version = self._outcome.version
@@ -180,14 +196,16 @@ class Hosts:
             if not self._exchange.done.is_set():
                 raise HostsError("the exchange of the run before has not come to its end")
             version = version + 1 if self.is_first else -1
+            if self.is_first:
+                settings.set_run(self._rounds.store, self._run)
         if self.is_first:
             self._changes.apply_inherited(config)
         self._exchange = exchange = Exchange(
             engine,
             self.launch,
             self._rounds,
-            lambda: Rounds(self.launch, config.host_timeout_seconds),
-            run=self._runs,
+            lambda: Rounds(self.launch, config.host_timeout_seconds, trainer=self._trainer),
+            run=self._run,
             until=until,
             every=config.exchange_every_seconds,
             timeout=config.host_timeout_seconds,
@@ -196,7 +214,7 @@ class Hosts:
             stop=request_stop,
             changes=self._changes,
         )
-        self._runs += 1
+        self._run += 1
         self._outcome = exchange.outcome
         try:
             while not exchange.joined.is_set():  # no lock, as signal handlers may come by
@@ -208,6 +226,10 @@ class Hosts:
             raise
         self.raise_error()
         if exchange.done.is_set():
+            if exchange.outcome.was_aborted:
+                raise HostsError("rank 0 has ended the run before it had all its steps")
+            if exchange.outcome.was_stopped:
+                raise NothingLeft("rank 0 has ended the run")
             raise HostsError("interrupted while it waited for other hosts")
 
     def tell_of_change(self, change: Mapping[str, Any]) -> None:
@@ -219,21 +241,33 @@ class Hosts:
         self._interrupted = True
 
     def end(self, reason: Reason) -> None:
-        """The workers of this host have ended. Waits for the last exchange, at most as long as one that fails takes."""
+        """The workers of this host have ended. Waits for the last exchange, for two minutes at most.
+
+        A rank 0 that was stopped may soon be killed, and waits for others no longer than for one that is silent.
+        """
         exchange = self._exchange
-        if exchange is None:
+        if exchange is None or self._has_given_up:
             return
+        how = self._how(reason, exchange)
         if exchange.joined.is_set():
-            exchange.end(self._how(reason, exchange))
+            exchange.end(how)
         else:  # no run has begun
             exchange.give_up()
         began = time.monotonic()
         while not exchange.done.is_set():
             time.sleep(_POLL_SECONDS)
-            if self._interrupted:
-                exchange.end("aborts" if self.is_first else "leaves")
-            if time.monotonic() - began > _END_PATIENCE:
+            if self._interrupted and how not in ("aborts", "leaves"):
+                how, began = ("aborts" if self.is_first else "leaves"), time.monotonic()
+                exchange.end(how)
+            if time.monotonic() - began > (self._timeout if how == "aborts" else _END_PATIENCE):
+                self._has_given_up = True
                 exchange.give_up()
+                if self.is_first:
+                    self._tell("other hosts have not ended, and what they have learned last is not with the rest")
+                elif how == "ended":
+                    self._error = (
+                        "the other hosts have not ended, and what this one has learned last is not with the rest"
+                    )
                 return
 
     def leave(self) -> None:
@@ -253,8 +287,9 @@ class Hosts:
 
     def raise_error(self) -> None:
         """Raises `HostsError` where this host could not go on, and its run has ended for that."""
-        if self._outcome.error is not None:
-            raise HostsError(self._outcome.error)
+        error = self._outcome.error or self._error
+        if error is not None:
+            raise HostsError(error)
 
     def close(self) -> None:
         """Exchanges nothing more. Does nothing twice."""
@@ -279,17 +314,27 @@ class Hosts:
         return "aborts" if reason == "stopped" else "stops"
 
     def _connect(self, config: Config) -> Rounds:
-        """To the store, for which it waits: rank 0 may begin later. Raises `HostsError` where it does not come."""
+        """To the store, for which it waits: rank 0, or its name, may be there later.
+
+        Raises `HostsError` where it does not come, `ConfigError` for a network interface that is none.
+        """
         opens = self.is_first and not self.launch.store_is_there
+        self._timeout, self._trainer = config.host_timeout_seconds, next(_trainers)
         began = time.monotonic()
+
+        def connect() -> Rounds:
+            return Rounds(self.launch, self._timeout, trainer=self._trainer, opens=opens)
+
         while True:
             try:
-                # In a thread, while this one handles signals.
-                return in_a_thread(lambda: Rounds(self.launch, config.host_timeout_seconds, opens=opens), "store")
-            except RuntimeError as error:
-                if opens or time.monotonic() - began > _START_PATIENCE:
+                own_address(self.launch.address)
+                return in_a_thread(connect, "store")  # while this one handles signals
+            except (RuntimeError, OSError) as error:
+                has_no_name_yet = isinstance(error, OSError)
+                if (opens and not has_no_name_yet) or time.monotonic() - began > _START_PATIENCE:
                     where = f"{self.launch.address}:{self.launch.port}"
                     doing = "opened" if opens else "reached"
                     raise HostsError(f"the store of the hosts at {where} cannot be {doing}: {error}") from error
+                time.sleep(_SLICE_SECONDS)
             if self._interrupted:
                 raise HostsError("interrupted while it waited for rank 0")

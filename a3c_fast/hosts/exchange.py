@@ -7,6 +7,7 @@ The sum, not the mean: so many workers on one machine would have done the same, 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import threading
@@ -23,7 +24,8 @@ from a3c_fast.hosts.changes import Changes
 from a3c_fast.hosts.group import Group
 from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.network import is_loopback, own_address
-from a3c_fast.hosts.rounds import Abandoned, Member, Round, Rounds, over_key
+from a3c_fast.hosts.reach import Door, silent
+from a3c_fast.hosts.rounds import Abandoned, LeftOut, Member, Round, Rounds, over_key
 
 _FIRST_PATIENCE = 60.0  # seconds for hosts that do not come to the first round
 _PATIENCE = 2.0  # the same later, beside the time between two exchanges
@@ -34,6 +36,7 @@ _AGAIN_SECONDS = 1.0  # before the store is asked again
 # How often by itself: this thread may take half of a fiftieth, and Gloo's thread, which was not measured, as much.
 _SHARE_OF_A_CORE = 0.01
 _LEAST_SECONDS, _MOST_SECONDS = 0.02, 1.0
+_SLOWEST_NETWORK = 10e6  # bytes a second that a host sends at least, or it is taken for one that is gone
 
 _ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS, _CHANGED = 1, 2, 4, 8, 16, 32  # what a host says before an exchange
 
@@ -105,8 +108,11 @@ class Exchange:
         self._fresh = True
         self._ranks: set[int] = set()  # of the last round
         self._failure = ""  # that ended it
+        self._formed = False  # whether its members could talk
         self._exchanged_in = 0  # the round of the last exchange
         self._agreed_steps = round(engine.stats()["steps"])
+        self._door: Door | None = None
+        self._silent: dict[int, tuple[str, int]] = {}  # ranks that are not reached, and where they would be
         self._taken_in = 0  # the round in which this host has taken a difference that it has not added
         self._looked = (time.monotonic(), engine.stats()["steps"])
         self._changed = threading.Condition()
@@ -172,38 +178,60 @@ class Exchange:
                 except (RuntimeError, OSError) as error:  # of the group: a member is gone
                     self._failure = _first_line(error)
                     self._count(hosts=1)
-                    if not self.joined.is_set():
-                        self._tell(f"the hosts could not be connected, which is tried again: {self._failure}")
+                    if not self._formed:
+                        self._knock(found)
+                        if not self.joined.is_set():
+                            self._tell(f"the hosts could not be connected, which is tried again: {self._failure}")
                 reached = time.monotonic()
         except Abandoned:
-            pass
+            self._say_over(rounds)
+        except (LeftOut, _NotFinite) as error:
+            self.outcome.error = str(error)
+            self._stop()
         except BaseException as error:
             self.outcome.error = f"the exchange with other hosts failed: {error!r}"
             self._stop()
         finally:
+            if self._door is not None:
+                self._door.close()
             self.done.set()
             self.joined.set()
 
     def _is_over(self, rounds: Rounds) -> bool:
         """Whether rank 0 has ended the run, and this host did not hear of it in an exchange."""
-        if self._launch.rank == 0 or self._end is not None or not rounds.store.check(over_key(self._run_number)):
+        with self._changed:
+            end = self._end
+        if self._launch.rank == 0 or end not in (None, "ended") or not rounds.store.check(over_key(self._run_number)):
             return False
-        self.outcome.was_stopped = True
         self.outcome.was_aborted = rounds.store.get(over_key(self._run_number)) == b"aborts"
-        self._stop()
+        if end is None:
+            self.outcome.was_stopped = True
+            self._stop()
         return True
+
+    def _say_over(self, rounds: Rounds | None) -> None:
+        """By rank 0, once it has ended the run: for those that do not hear of it in an exchange."""
+        with self._changed:
+            end = self._end
+        if self._launch.rank == 0 and rounds is not None and end in ("ended", "stops", "aborts"):
+            with contextlib.suppress(RuntimeError):  # the store is gone, which says so, too
+                rounds.store.set(over_key(self._run_number), end)
 
     def _train_with(self, rounds: Rounds, found: Round) -> bool:
         """Until another round is called; True where this host has nothing more to do with any."""
+        self._formed = False
         group = Group(
             rounds.group_store(found.number),
             found.place,
             len(found.members),
             self._address(found),
-            self._timeout + max(self._every, _MOST_SECONDS),  # others may sleep so long between two exchanges
+            # Others may sleep so long between two exchanges, and what goes over the network takes its time.
+            self._timeout + max(self._every, _MOST_SECONDS) + 4 * self._difference.numel() / _SLOWEST_NETWORK,
         )
         try:
-            if not self._agree(rounds, found, group):
+            has_one = self._agree(rounds, found, group)
+            self._formed = True
+            if not has_one:
                 while rounds.newest() == found.number:
                     if self._wants_no_more() or self._is_over(rounds):
                         raise Abandoned
@@ -230,8 +258,8 @@ class Exchange:
         if given_up:
             raise Abandoned
         flags = _FLAGS[end]
-        if self._launch.rank == 0 and end in ("ended", "stops", "aborts"):
-            rounds.store.set(over_key(self._run_number), end)  # for those that do not hear of it now
+        if end in ("stops", "aborts"):
+            self._say_over(rounds)
         flags |= _CALLED if rounds.newest() != found.number else 0
         flags |= _CHANGED if self._launch.rank == 0 and self._changes.publish(rounds.store) else 0
         said = group.gather(torch.tensor([self.outcome.version, flags], dtype=torch.int64))
@@ -240,6 +268,8 @@ class Exchange:
         begun, begun_cpu = time.monotonic(), time.thread_time()
         difference, counts = self._difference, self._counts
         self._engine.take_difference(difference.numpy(), counts.numpy())
+        if not (difference.isfinite().all() and counts.isfinite().all()):
+            raise _NotFinite(f"{self._launch} has learned what is no finite number, and keeps it from the others")
         self._taken_in = found.number
         group.add(difference)
         group.add(counts)
@@ -264,6 +294,7 @@ class Exchange:
             return False, True
         if all(f & _ENDED for f in flags_of):
             if has_first:
+                self._say_over(rounds)
                 return True, True
             if time.monotonic() - ended_at > _HANDOVER_PATIENCE:
                 self.outcome.error = "the run ended without rank 0, which has not come back for what was learned"
@@ -342,7 +373,31 @@ class Exchange:
 
     def _member(self) -> Member:
         address = own_address(self._launch.address)
-        return Member(self._launch.rank, address, self.outcome.version, self._exchanged_in, self._agreed_steps)
+        if self._door is None:
+            self._door = Door(address)
+        self._door.clear()
+        still = silent(self._silent)  # or it is heard again
+        self._silent = {rank: place for rank, place in self._silent.items() if rank in still}
+        return Member(
+            rank=self._launch.rank,
+            address=address,
+            version=self.outcome.version,
+            exchanged_in=self._exchanged_in,
+            steps=self._agreed_steps,
+            port=self._door.port,
+            silent=tuple(sorted(self._silent)),
+        )
+
+    def _knock(self, found: Round) -> None:
+        """At all that this host could not be connected with: the next round is without those that it does not reach."""
+        own = found.members[found.place]
+        places = {
+            member.rank: (member.address, member.port)
+            for member in found.members
+            # An address of the other's machine alone means another place here.
+            if member.rank != own.rank and (is_loopback(own.address) or not is_loopback(member.address))
+        }
+        self._silent |= {rank: places[rank] for rank in silent(places)}
 
     def _address(self, found: Round) -> str:
         own = found.members[found.place].address
@@ -377,6 +432,10 @@ class Exchange:
         changes.append(f"{len(ranks)} of {len(everybody)} hosts train together")
         self._failure = ""
         self._tell("; ".join(changes))
+
+
+class _NotFinite(Exception):  # noqa: N818 the sentence says what is wrong
+    """What this host has learned would be the end of all."""
 
 
 def _hosts(ranks: list[int]) -> str:

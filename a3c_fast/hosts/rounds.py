@@ -9,7 +9,8 @@ waits for the one that called.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -33,6 +34,10 @@ class Member(msgspec.Struct, frozen=True):
     """The round of the last of these exchanges."""
     steps: int = 0
     """Of all hosts, by that agreement."""
+    port: int = 0
+    """Where others find out whether they reach this host."""
+    silent: tuple[int, ...] = ()
+    """Ranks that this host does not reach."""
 
     @property
     def age(self) -> tuple[bool, int, int]:
@@ -59,13 +64,20 @@ class Abandoned(Exception):  # noqa: N818 no error
     """This host does not want to wait any more."""
 
 
+class LeftOut(Exception):  # noqa: N818 the sentence says what is wrong
+    """This host does not reach another one, and the others go on without it."""
+
+
 class Rounds:
     """The rounds of a run. One thread uses it. What it raises where the store cannot be reached is `RuntimeError`."""
 
-    def __init__(self, launch: Launch, timeout: float, *, opens: bool = False) -> None:
-        """Connects to the store, or `opens` it. Each call waits at most `timeout` seconds for an answer."""
+    def __init__(self, launch: Launch, timeout: float, *, trainer: int = 0, opens: bool = False) -> None:
+        """Connects to the store, or `opens` it. Each call waits at most `timeout` seconds for an answer.
+
+        `trainer` is the number of the trainer among those that the processes make one after another, from 0 on.
+        """
         self._launch = launch
-        self.store = HostsStore(launch, timeout, opens=opens)
+        self.store = HostsStore(launch, timeout, trainer=trainer, opens=opens)
 
     def newest(self) -> int:
         """The number of the round that was called last; 0 before the first."""
@@ -82,7 +94,8 @@ class Rounds:
 
         `patience` is for hosts that do not come, in seconds, in the first round and in later ones.
 
-        Where it was closed without this host it calls the next one. Raises `Abandoned` once `given_up` says so.
+        Where it was closed without this host it calls the next one. Raises `Abandoned` once `given_up` says so, and
+        `LeftOut` where the others go on without this host, which does not reach all of them.
         """
         while True:
             number = self.newest()
@@ -118,10 +131,35 @@ class Rounds:
             return None
         # One that was killed between its two words is missed here, for as long as the store waits.
         members = [self._member(f"{name}/member/{i}") for i in range(size)]
-        return Round(number, tuple(members), place)
+        out = left_out(members)
+        if member.rank in out:
+            raise LeftOut(
+                f"{self._launch} and host {out[member.rank]} do not reach each other, and the others go on without it"
+            )
+        kept = [i for i in range(size) if members[i].rank not in out]
+        return Round(number, tuple(members[i] for i in kept), kept.index(place))
 
     def _member(self, key: str) -> Member:
         return msgspec.json.decode(self.store.get(key), type=Member)
+
+
+def left_out(members: Iterable[Member]) -> dict[int, int]:
+    """Who must stay away so that all others reach each other, by rank, each with one that it has no connection with.
+
+    Every member finds the same. Rank 0 stays; of others those who lack most, and of such the last.
+    """
+    found = list(members)
+    ranks = {member.rank for member in found}
+    pairs = {
+        frozenset((member.rank, other)) for member in found for other in member.silent if other in ranks - {member.rank}
+    }
+    out: dict[int, int] = {}
+    while pairs:
+        lacks = Counter(rank for pair in pairs for rank in pair if rank != 0)
+        worst = max(lacks, key=lambda rank: (lacks[rank], rank))
+        out[worst] = min(rank for pair in pairs if worst in pair for rank in pair - {worst})
+        pairs = {pair for pair in pairs if worst not in pair}
+    return out
 
 
 def over_key(run: int) -> str:

@@ -24,6 +24,7 @@ _OWN = {
     *("stop_at_return", "evaluate_every", "evaluate_episodes", "evaluate_greedy", "stop_at_evaluation"),
     *("evaluate_patience", "log_every_seconds", "checkpoint_every_seconds", "keep_checkpoints", "track"),
 }
+_RUN = "run"
 # What rank 0 has measured, in the place of `auto`.
 _MEASURED = ("observation_offset", "observation_scale")
 
@@ -32,9 +33,27 @@ class NothingLeft(Exception):  # noqa: N818 no error
     """Rank 0 has nothing to do, and says why."""
 
 
+def begin_run(store: HostsStore) -> int:
+    """By rank 0: the number of its next run, which is that of one that goes on without it."""
+    number = current_run(store)
+    if store.check(over_key(number)):
+        number += 1
+    set_run(store, number)
+    return number
+
+
+def set_run(store: HostsStore, number: int) -> None:
+    """By rank 0: the run of this number begins."""
+    store.set(_RUN, str(number))
+
+
+def current_run(store: HostsStore) -> int:
+    """The number of the run of rank 0, from 0 on."""
+    return int(store.get(_RUN)) if store.check(_RUN) else 0
+
+
 def publish(store: HostsStore, config: Config, first_step: int) -> None:
     """By rank 0, which has measured what is to be measured and goes on at a step."""
-    store.delete(over_key(0))
     values = {"protocol": PROTOCOL, "versions": _versions(), "config": config.to_json(), "first_step": first_step}
     store.set("settings", msgspec.json.encode(values).decode())
 
@@ -52,8 +71,8 @@ def agreed(store: HostsStore, config: Config, wait: Callable[[], None]) -> tuple
     """
     while not store.check("settings"):
         wait()
-    while store.check(over_key(0)):
-        if store.get(over_key(0)) != b"aborts":
+    while store.check(over := over_key(current_run(store))):
+        if store.get(over) != b"aborts":
             raise NothingLeft("rank 0 has ended the run")
         wait()  # until it begins again
     theirs = msgspec.json.decode(store.get("settings"))

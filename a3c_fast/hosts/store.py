@@ -32,8 +32,11 @@ class HostsStore:
     was_silent = False
     """Whether any store of this process has left a call behind."""
 
-    def __init__(self, launch: Launch, timeout: float, *, opens: bool = False) -> None:
-        """Connects to the store, or `opens` it; each call waits at most `timeout` seconds."""
+    def __init__(self, launch: Launch, timeout: float, *, trainer: int = 0, opens: bool = False) -> None:
+        """Connects to the store, or `opens` it; each call waits at most `timeout` seconds.
+
+        What the processes' trainer of another number has said is not seen.
+        """
         self._timeout = timeout
         store = TCPStore(
             launch.address,
@@ -44,7 +47,7 @@ class HostsStore:
             multi_tenant=True,
         )
         _limit_silence(launch.port, timeout)
-        self.plain: Store = PrefixStore(f"a3c_fast/{launch.run_id}", store)
+        self.plain: Store = PrefixStore(f"a3c_fast/{launch.run_id}/{trainer}", store)
         """For process groups, which want it so."""
         self._silent = False
         self._orders: queue.SimpleQueue[Any] = queue.SimpleQueue()

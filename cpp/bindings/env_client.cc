@@ -188,6 +188,15 @@ void bind_env_client(py::module_& m) {
       .def("recv", &client_recv)
       .def("send", &client_send, "actions"_a);
   m.def("step_randomly", &random_steps, "clients"_a, "steps"_a, "seed"_a);
+  m.def(
+      "update_alone",
+      [](int64_t parameters, const OptimizerConfig& optimizer, int threads, double seconds) {
+        require(parameters > 0 && threads > 0, "parameters and threads must be greater than 0");
+        int64_t made = 0;
+        without_gil([&] { made = update_alone(parameters, optimizer, threads, seconds); });
+        return made;
+      },
+      py::kw_only(), "parameters"_a, "optimizer"_a, "threads"_a, "seconds"_a);
 }
 
 }  // namespace a3c::bindings

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
+#include <functional>
 #include <stdexcept>
 #include <thread>
 
 #include "learn/random.h"
+#include "learn/shared_params.h"
 
 namespace a3c {
 namespace {
@@ -32,6 +35,21 @@ void choose_randomly(const EnvSpec& spec, const uint8_t* mask, Random& random, s
     actions[i] = spec.action.continuous()
                      ? 2 * random.uniform() - 1
                      : static_cast<float>(random.next() % static_cast<uint64_t>(spec.action.choices[i % size]));
+}
+
+// `work` of 0 to `count` - 1, each in a thread of its own. Where the system gives no more threads, `give_up` ends those
+// that there are.
+void run_all(size_t count, const std::function<void(size_t)>& work, std::atomic<bool>& give_up) {
+  std::vector<std::thread> threads;
+  std::exception_ptr no_thread;
+  try {
+    for (size_t i = 0; i < count; ++i) threads.emplace_back(work, i);
+  } catch (...) {
+    no_thread = std::current_exception();
+    give_up = true;
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (no_thread) std::rethrow_exception(no_thread);
 }
 
 }  // namespace
@@ -64,19 +82,29 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
       failed = true;
     }
   };
-  std::vector<std::thread> threads;
-  std::exception_ptr no_thread;
-  try {
-    for (size_t i = 0; i < clients.size(); ++i) threads.emplace_back(step, i);
-  } catch (...) {  // the system gives no more threads: end those that there are
-    no_thread = std::current_exception();
-    failed = true;
-  }
-  for (std::thread& thread : threads) thread.join();
-  if (no_thread) std::rethrow_exception(no_thread);
+  run_all(clients.size(), step, failed);
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
   return made.load();
+}
+
+int64_t update_alone(int64_t parameters, const OptimizerConfig& optimizer, int threads, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  SharedParams params(parameters, optimizer);
+  std::atomic<bool> stop{false};  // atomic
+  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  const auto update = [&](size_t index) {
+    std::vector<float> local(static_cast<size_t>(parameters)), gradient(local.size());
+    const int64_t first = parameters * static_cast<int64_t>(index) / threads;
+    while (!stop.load(std::memory_order_relaxed) && Clock::now() < end) {
+      params.pull(local.data());
+      const SharedParams::Push push = params.begin_push(1.0f, 1e-4);
+      params.push(push, first, parameters - first, gradient.data() + first);
+      params.push(push, 0, first, gradient.data());
+    }
+  };
+  run_all(static_cast<size_t>(threads), update, stop);
+  return params.updates();
 }
 
 }  // namespace a3c

@@ -90,5 +90,14 @@ TEST(a_failure_of_one_client_ends_the_others_and_is_thrown) {
   CHECK_THROWS(step_randomly(batch.pointers, batch.started, int64_t{1} << 40, 1), "scripted failure at step 5");
 }
 
+TEST(updates_alone_are_counted) {
+  for (const OptimizerKind kind : {OptimizerKind::adam, OptimizerKind::rmsprop})
+    for (const int threads : {1, 3, 7}) {
+      const OptimizerConfig optimizer{kind, 0.99, 0.9, 0.999, 1e-5};
+      CHECK(update_alone(5, optimizer, threads, 0.2) >= 1);  // fewer floats than threads, too
+      CHECK_EQUAL(update_alone(5, optimizer, threads, 0.0), int64_t{0});
+    }
+}
+
 }  // namespace
 }  // namespace a3c
