@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 import sys
 import threading
 import time
@@ -26,7 +27,6 @@ from a3c_fast.evaluations import Evaluations
 from a3c_fast.events import Ended, Evaluated, Event, Events, Metrics, Reason, Saved
 from a3c_fast.learned import Learned
 from a3c_fast.metrics import MetricsWriter, RateMeter
-from a3c_fast.recent_returns import RecentReturns
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.schedules import Schedule, without_schedule
 from a3c_fast.schedules import checked as checked_schedules
@@ -71,7 +71,6 @@ class Record:
         self._rate = RateMeter()
         self._began = (0, 0.0)  # steps and seconds of training when the last run did
         self._next_log = self._next_checkpoint = self._next_curve = 0.0
-        self._recent_returns = RecentReturns([value for value, _ in resumed.recent_episodes] if resumed else [])
         self._metrics: MetricsWriter | None = None
         self._sessions: Sessions | None = None
         self._curve: CurveOfRun | None = None
@@ -118,7 +117,8 @@ class Record:
         if engine.running:
             line["steps_per_second"] = self._rate.update(time.monotonic(), line["step"])
         line["frames"] = line["step"] * self.config.frame_skip
-        core["std_return_100"] = self._recent_returns.std(engine)
+        returns = [value for value, _ in engine.recent_episodes()]
+        core["std_return_100"] = statistics.pstdev(returns) if returns and all(map(math.isfinite, returns)) else None
         line |= {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in core.items()
         }

@@ -213,12 +213,16 @@ def measure_kills(args: Arguments, config: Config) -> dict[str, Any]:
         first = time.monotonic()
         line: dict[str, Any] = {}
         curve: list[dict[str, Any]] = []
-        fell_behind = False
+        fell_behind, comes_back = False, ""
         while time.monotonic() - first < 60 * args.most_minutes:
             time.sleep(1)
             line = metrics.read(run)[-1]
             now = round(time.monotonic() - first, 1)
             fell_behind |= bool(kills) and line["step"] < kills[-1]["saved"]
+            if comes_back == "reads" and line["step"] <= kills[-1]["saved"]:  # it has cut its metrics.jsonl there
+                comes_back = "joins"
+            elif comes_back == "joins" and line["step"] > kills[-1]["saved"]:
+                kills[-1]["back_at"], comes_back = line["step"], ""
             if not curve or line["step"] > curve[-1]["step"]:
                 curve.append({"seconds": now, **{name: line[name] for name in ("step", "mean_return_100")}})
             if now >= args.kill_every * (len(kills) + 1):
@@ -228,6 +232,7 @@ def measure_kills(args: Arguments, config: Config) -> dict[str, Any]:
                 hosts[victim].kill()
                 hosts[victim].wait()
                 hosts[victim] = start(victim)
+                comes_back = "reads" if victim == 0 else ""
         hosts[0].terminate()
         hosts[0].wait()
         last = metrics.read(run)[-1]
@@ -237,6 +242,10 @@ def measure_kills(args: Arguments, config: Config) -> dict[str, Any]:
         "began_after_seconds": round(first - begin, 1),
         "kills": kills,
         "nothing_saved_was_lost": not fell_behind and all(kill["saved"] <= last["step"] for kill in kills),
+        # When rank 0 is back it has what the others had, who went on: so many steps less than it had itself.
+        "most_steps_that_were_lost": max(
+            (kill["step"] - kill["back_at"] for kill in kills if "back_at" in kill), default=None
+        ),
         "longest_without_a_line": max(gaps),
         "step": last["step"],
         "mean_return_100": last["mean_return_100"],
@@ -306,6 +315,7 @@ def main() -> None:
                 "of_the_time_of_one",
                 "median_seconds",
                 "rates",
+                "most_steps_that_were_lost",
                 "longest_without_a_line",
                 "step",
                 "mean_return_100",

@@ -129,6 +129,49 @@ def scaling(entry: Entry) -> Table:
     return ("", "training, steps/s", "times one worker", "file"), rows
 
 
+def updates(entry: Entry) -> Table:
+    """A file of bench.updates: a row for each number of workers."""
+    found = read(entry["file"])
+    rows = []
+    for workers, steps in found["steps_per_second"].items():
+        made, possible = (found[name][workers] for name in ("updates_per_second", "updates_alone_per_second"))
+        rows.append((workers, *map(number, (steps, made, possible)), f"{100 * made / possible:.1f} %"))
+    return ("workers", "training, steps/s", "updates/s", "that are possible", "share"), rows
+
+
+def big_machine(entry: Entry) -> Table:
+    """The model of a file of bench.updates: a row for each number of cores."""
+    model = read(entry["file"])["model"]["cores"]
+    return ("cores", "efficiency", "GB/s"), [
+        (cores, f"{row['efficiency']:.2f}", number(row["gigabytes_a_second"], 1)) for cores, row in model.items()
+    ]
+
+
+def hosts(entry: Entry) -> Table:
+    """Files of bench.hosts score: a row for each number of hosts; times are compared with those of the file `alone`."""
+    alone = read(entry["alone"])["median_seconds"]["1"]
+    rows = []
+    for row in entry["rows"]:
+        found = read(row["file"])
+        runs = found["runs"][row["hosts"]]
+        seconds, steps = [run["seconds"] for run in runs], [run["step"] for run in runs]
+        rate = number(median(step / second for step, second in zip(steps, seconds, strict=True)))
+        exchanges = [one for run in runs for one in run["exchanges"] if one["exchanges"]]
+        figures = ["", "", ""]
+        if exchanges:
+            each, share, sent = (
+                median(one[name] for one in exchanges)
+                for name in ("seconds_each", "cpu_share_of_a_core", "sent_bytes_a_second")
+            )
+            figures = [f"{1e3 * each:.0f}", f"{100 * share:.1f} %", f"{sent / 1e6:.1f}"]
+        times = ", ".join(map(number, seconds))
+        of_one = f"**{median(seconds) / alone:.2f}**"
+        reached = "" if all(run["reached"] for run in runs) else " (not reached)"
+        rows.append((row["label"] + reached, times, of_one, number(median(steps)), rate, *figures, linked(row["file"])))
+    columns = ("seconds to the score", "of one host's", "steps", "steps/s", "an exchange, ms", "of a core", "MB/s sent")
+    return ("", *columns, "file"), rows
+
+
 def time_to_score(entry: Entry) -> Table:
     """Files of bench.time_to_score: a row for each, of all its seeds; seconds where `unit` says so."""
     unit = entry.get("unit", "minutes")
@@ -249,5 +292,8 @@ def soak(entry: Entry) -> Table:
 
 KINDS: Mapping[str, Callable[[Entry], Table]] = {
     kind.__name__: kind
-    for kind in (throughput, turns, stages, rates, scaling, time_to_score, games, scores, dqn, vector, soak)
+    for kind in (
+        *(throughput, turns, stages, rates, scaling, updates, big_machine, hosts),
+        *(time_to_score, games, scores, dqn, vector, soak),
+    )
 }

@@ -33,6 +33,8 @@ class PlainEngine:
         self.agreed, self.agreed_steps = np.zeros(size), 0.0
         self.taken, self.taken_steps = np.zeros(size), 0.0
         self.learned = 0
+        self.episodes: list[float] = []  # its own, one whenever something is learned
+        self.heard: list[float] = []
         self.runs = rank == 0  # the others begin with what it has
         self.has_begun = False
 
@@ -40,6 +42,17 @@ class PlainEngine:
         self.theta[self.rank] += self.runs
         self.steps += self.runs
         self.learned += self.runs
+        self.episodes += [1000.0 * self.rank + self.learned] * self.runs
+
+    def episodes_added(self) -> int:
+        return len(self.episodes)
+
+    def episodes_since(self, first: int, most: int) -> tuple[int, list[tuple[float, int, int, int]]]:
+        return first, [(value, 7, 0, 0) for value in self.episodes[first : first + most]]
+
+    def hear_episodes(self, episodes: list[tuple[float, int]]) -> None:
+        assert all(length == 7 for _, length in episodes)
+        self.heard += [value for value, _ in episodes]
 
     def parameters(self) -> Floats:
         return self.theta.astype(np.float32)
@@ -170,6 +183,14 @@ def test_what_hosts_learn_is_counted_once_whatever_fails(
         assert (engine.theta == engine.agreed + own_last).all()
         assert engine.agreed_steps == sum(learned) - size
     assert len({each.outcome.version for each in exchanges}) == 1
+    if not failures:
+        for engine in engines:
+            others = [other.episodes for other in engines if other is not engine]
+            for episodes in others:  # of the last two nobody was told: they were learned in the last exchange
+                told = [value for value in engine.heard if value in set(episodes)]
+                assert told == episodes[: len(told)]
+                assert len(told) >= len(episodes) - 2
+            assert len(engine.heard) == sum(len([v for v in engine.heard if v in set(e)]) for e in others)
 
 
 def test_what_is_not_finite_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from a3c_fast.hosts.rounds import over_key
 from a3c_fast.hosts.store import HostsStore
 from a3c_fast.versions import versions
 
-PROTOCOL = 1  # of hosts among themselves: rises when an earlier version would not understand this one
+PROTOCOL = 2  # of hosts among themselves: rises when an earlier version would not understand this one
 
 # Settings that a host may have of its own: how many environments it steps, and what rank 0 alone does.
 _OWN = {

@@ -63,6 +63,20 @@ py::dict engine_stats(const Engine& engine) {
       "entropy_coef"_a = s.entropy_coef, "known_episodes"_a = s.known_episodes, "wall_seconds"_a = s.wall_seconds);
 }
 
+using Episodes = std::vector<std::pair<double, int64_t>>;  // return and length
+
+std::vector<EpisodeLog::Episode> episodes_of(const Episodes& pairs) {
+  std::vector<EpisodeLog::Episode> episodes;
+  for (const auto& [episode_return, length] : pairs) episodes.push_back({episode_return, length});
+  return episodes;
+}
+
+Episodes pairs_of(const std::vector<EpisodeLog::Episode>& episodes) {
+  Episodes pairs;
+  for (const EpisodeLog::Episode& episode : episodes) pairs.emplace_back(episode.episode_return, episode.length);
+  return pairs;
+}
+
 // (number of the first, [(return, length, worker, step)]) of those that are kept, from a number on.
 py::tuple episodes_since(const Engine& engine, int64_t from, int64_t most) {
   std::vector<EpisodeLog::Told> found;
@@ -105,19 +119,16 @@ void engine_set_schedule(Engine& engine, const std::string& name,
 }
 
 void engine_load(Engine& engine, const Floats& parameters, const py::dict& statistics, int64_t steps, int64_t updates,
-                 int64_t episodes, int64_t skipped_updates, double wall_seconds,
-                 const std::vector<std::pair<double, int64_t>>& recent_episodes) {
+                 int64_t episodes, int64_t skipped_updates, double wall_seconds, const Episodes& recent_episodes) {
   require(parameters.size() == engine.num_parameters(), "the parameters are of another network");
   std::vector<Floats> arrays;
   const std::vector<const float*> pointers = statistics_of(engine, statistics, arrays);
-  Progress progress{.steps = steps,
-                    .updates = updates,
-                    .episodes = episodes,
-                    .skipped_updates = skipped_updates,
-                    .wall_seconds = wall_seconds,
-                    .recent_episodes = {}};
-  for (const auto& [episode_return, length] : recent_episodes)
-    progress.recent_episodes.push_back({episode_return, length});
+  const Progress progress{.steps = steps,
+                          .updates = updates,
+                          .episodes = episodes,
+                          .skipped_updates = skipped_updates,
+                          .wall_seconds = wall_seconds,
+                          .recent_episodes = episodes_of(recent_episodes)};
   engine.load(parameters.data(), pointers, progress);
 }
 
@@ -190,14 +201,12 @@ py::dict engine_snapshot(const Engine& engine) {
   py::dict statistics;
   for (size_t i = 0; i < snapshot.statistics.size(); ++i)
     statistics[engine.statistic_names()[i]] = array(snapshot.statistics[i]);
-  py::list workers, recent_episodes;
+  py::list workers;
   for (const WorkerState& worker : snapshot.workers) workers.append(worker_dict(worker));
   const Progress& p = snapshot.progress;
-  for (const EpisodeLog::Episode& episode : p.recent_episodes)
-    recent_episodes.append(py::make_tuple(episode.episode_return, episode.length));
   return py::dict("steps"_a = p.steps, "updates"_a = p.updates, "episodes"_a = p.episodes,
                   "skipped_updates"_a = p.skipped_updates, "wall_seconds"_a = p.wall_seconds,
-                  "recent_episodes"_a = recent_episodes, "parameters"_a = array(snapshot.parameters),
+                  "recent_episodes"_a = pairs_of(p.recent_episodes), "parameters"_a = array(snapshot.parameters),
                   "statistics"_a = statistics, "normalization"_a = normalization_dict(snapshot.normalization),
                   "workers"_a = workers);
 }
@@ -261,13 +270,15 @@ void bind_engine(py::module_& m) {
       .def("stats", &engine_stats)
       .def("episodes_added", [](const Engine& e) { return e.episodes().added(); })
       .def("episodes_since", &episodes_since, "first"_a, "most"_a)
+      .def("recent_episodes", [](const Engine& e) { return pairs_of(e.episodes().recent()); })
+      .def(
+          "hear_episodes", [](Engine& e, const Episodes& episodes) { e.hear(episodes_of(episodes)); }, "episodes"_a)
       .def("stage_seconds", &stage_seconds)
       .def("parameters", &engine_parameters)
       .def("snapshot", &engine_snapshot)
       .def("load_parameters", &engine_load_parameters, "parameters"_a)
       .def("load", &engine_load, py::kw_only(), "parameters"_a, "statistics"_a, "steps"_a, "updates"_a, "episodes"_a,
-           "skipped_updates"_a = 0, "wall_seconds"_a = 0.0,
-           "recent_episodes"_a = std::vector<std::pair<double, int64_t>>())
+           "skipped_updates"_a = 0, "wall_seconds"_a = 0.0, "recent_episodes"_a = Episodes())
       .def("normalization", [](const Engine& e) { return normalization_dict(e.normalization()); })
       .def("load_normalization", &engine_load_normalization, "normalization"_a)
       .def("agree", [](Engine& e) { without_gil([&] { e.agree(); }); })

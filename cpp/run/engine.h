@@ -120,6 +120,8 @@ class Engine {
 
   Stats stats() const;
   const EpisodeLog& episodes() const { return state_->shared.episodes; }
+  // Those of other hosts, oldest first, which the means are over, too.
+  void hear(const std::vector<EpisodeLog::Episode>& elsewhere) { state_->shared.episodes.hear(elsewhere); }
   // Nanoseconds of all workers together by Stage, of finished rollouts since the engine was made.
   std::array<int64_t, kNumStages> stage_nanoseconds() const;
   int num_workers() const { return num_workers_; }

@@ -46,9 +46,19 @@ void EpisodeLog::add(double episode_return, int64_t length, int worker, int64_t 
   ++count_;
 }
 
+void EpisodeLog::hear(const std::vector<Episode>& elsewhere) {
+  const std::lock_guard lock(mutex_);
+  for (const Episode& episode : elsewhere) {
+    last_.push_back(episode);
+    if (last_.size() > kWindow) last_.pop_front();
+  }
+  heard_ += static_cast<int64_t>(elsewhere.size());
+}
+
 void EpisodeLog::load(int64_t count, const std::vector<Episode>& recent) {
   const std::lock_guard lock(mutex_);
   count_ = count;
+  heard_ = 0;
   last_.assign(recent.end() - static_cast<int64_t>(std::min(recent.size(), kWindow)), recent.end());
 }
 
@@ -76,7 +86,7 @@ EpisodeLog::Summary EpisodeLog::summary() const {
   const std::lock_guard lock(mutex_);
   double total_return = 0, total_length = 0, total_return_short = 0;
   const size_t known = last_.size();
-  const size_t there_were = static_cast<size_t>(count_);
+  const size_t there_were = static_cast<size_t>(count_ + heard_);
   const size_t window = std::min(there_were, kWindow), window_short = std::min(there_were, kShortWindow);
   for (size_t i = 0; i < known; ++i) {
     total_return += last_[i].episode_return;

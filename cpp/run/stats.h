@@ -84,6 +84,9 @@ class EpisodeLog {
   };
   Summary summary() const;
 
+  // Those that other hosts have finished, oldest first: they are among the last ones, and are not told of.
+  void hear(const std::vector<Episode>& elsewhere);
+
   // What the log goes on from: the number of episodes and the last of them, oldest first, as recent() gives them.
   void load(int64_t count, const std::vector<Episode>& recent);
   std::vector<Episode> recent() const;
@@ -106,6 +109,7 @@ class EpisodeLog {
   mutable std::mutex mutex_;
   std::deque<Episode> last_;  // guarded by mutex_: at most kWindow
   int64_t count_ = 0;         // guarded by mutex_
+  int64_t heard_ = 0;         // guarded by mutex_: of other hosts
   std::vector<Told> told_;    // guarded by mutex_: a ring of at most kKept, number n at n % kKept
   int64_t added_ = 0;         // guarded by mutex_
 };

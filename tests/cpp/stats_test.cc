@@ -73,6 +73,22 @@ TEST(the_short_mean_is_over_the_last_20_episodes) {
   CHECK_CLOSE(log.summary().mean_return_100, 0.8 * 7 + 0.2 * 5, 1e-12);
 }
 
+TEST(episodes_of_other_hosts_are_among_the_last_and_not_counted) {
+  EpisodeLog log;
+  log.add(1, 10);
+  log.hear({{4, 20}, {7, 30}});
+  CHECK_EQUAL(log.summary().episodes, int64_t{1});
+  CHECK_EQUAL(log.added(), int64_t{1});
+  CHECK_CLOSE(log.summary().mean_return_20, 4, 1e-12);
+  CHECK_CLOSE(log.summary().mean_length_100, 20, 1e-12);
+  CHECK_EQUAL(log.recent().back().length, int64_t{30});
+  log.hear(std::vector<EpisodeLog::Episode>(150, {2.0, 5}));
+  CHECK_EQUAL(log.recent().size(), size_t{100});
+  log.add(22, 5);
+  CHECK_CLOSE(log.summary().mean_return_20, 3, 1e-12);
+  CHECK_CLOSE(log.summary().mean_return_100, 2.2, 1e-12);
+}
+
 TEST(a_resumed_run_goes_on_with_the_last_episodes) {
   EpisodeLog log;
   for (int i = 0; i < 130; ++i) log.add(i, 10 + i);
