@@ -22,8 +22,9 @@ import torch
 from helpers import PATIENCE, Process, read_lines, run, start
 
 from a3c_fast import Config, ConfigError
-from a3c_fast.hosts import Hosts, Launch, network, settings
+from a3c_fast.hosts import Hosts, HostsError, Launch, network, settings
 from a3c_fast.hosts.changes import Changes
+from a3c_fast.hosts.exchange import Outcome
 from a3c_fast.hosts.reach import Door, silent
 from a3c_fast.hosts.rounds import Abandoned, LeftOut, Member, Round, Rounds, left_out, over_key
 from a3c_fast.versions import versions
@@ -663,3 +664,43 @@ def test_settings_of_a_launcher_that_cannot_be(tmp_path: Path) -> None:
     result = run("-c", COMMAND, environment, cwd=tmp_path)
     assert result.status == 2
     assert result.error == "RANK is '5', but it must be a whole number from 0 to 1"
+
+
+class NeverDone:
+    """An exchange whose other hosts do not answer."""
+
+    def __init__(self) -> None:
+        self.joined, self.done, self.outcome = threading.Event(), threading.Event(), Outcome(0)
+        self.joined.set()
+        self.ends: list[str] = []
+
+    def end(self, how: str) -> None:
+        self.ends.append(how)
+
+    def give_up(self) -> None:
+        self.ends.append("gives up")
+
+
+@pytest.mark.parametrize(
+    ("rank", "reason", "how", "sentence"),
+    [
+        (0, "total_steps", "ended", "other hosts have not ended, and what they have learned last is not with the rest"),
+        (0, "stopped", "aborts", "other hosts have not ended, and what they have learned last is not with the rest"),
+        (1, "total_steps", "ended", "the other hosts have not ended, and what this one has learned last is not with"),
+        (1, "stopped", "leaves", ""),
+    ],
+)
+def test_the_end_of_others_is_not_waited_for_without_end(
+    rank: int, reason: Any, how: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("a3c_fast.hosts._END_PATIENCE", PATIENCE if how == "aborts" else 0.1)
+    own = Hosts(Launch(rank, 2, 1, "127.0.0.1", 1, False, "none"))
+    exchange, said = NeverDone(), list[str]()
+    own._exchange, own._timeout, own._tell = exchange, 0.1, said.append  # type: ignore[assignment]
+    own.end(reason)
+    assert exchange.ends == [how, "gives up"]
+    own.end(reason)  # by another thread, which does not wait again
+    assert exchange.ends == [how, "gives up"]
+    with pytest.raises(HostsError, match=sentence) if rank and sentence else contextlib.nullcontext():
+        own.raise_error()
+    assert said == ([sentence] if rank == 0 else [])
