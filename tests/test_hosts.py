@@ -24,7 +24,7 @@ from helpers import PATIENCE, Process, read_lines, run, start
 from a3c_fast import Config, ConfigError
 from a3c_fast.hosts import Hosts, HostsError, Launch, network, settings
 from a3c_fast.hosts.changes import Changes
-from a3c_fast.hosts.exchange import Outcome
+from a3c_fast.hosts.outcome import Outcome
 from a3c_fast.hosts.reach import Door, silent
 from a3c_fast.hosts.rounds import Abandoned, LeftOut, Member, Round, Rounds, left_out, over_key
 from a3c_fast.versions import versions

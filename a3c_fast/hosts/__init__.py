@@ -3,7 +3,7 @@
     torchrun --nnodes 2 --nproc-per-node 1 ... -m a3c_fast.train --env-id Pong-v5
 
 `launch` says which of them this one is, `settings` what must be the same on all, `rounds` who trains together, `group`
-how they talk, and `exchange` what they tell each other while the workers go on.
+how they talk, `reach` whether they can, and `exchange` what they tell each other while the workers go on.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from a3c_fast.config import Config
 from a3c_fast.events import Reason
 from a3c_fast.hosts import settings
 from a3c_fast.hosts.changes import Changes
-from a3c_fast.hosts.exchange import End, Exchange, ExchangeStats, Outcome
+from a3c_fast.hosts.exchange import End, Exchange
 from a3c_fast.hosts.launch import Launch
 from a3c_fast.hosts.network import own_address
+from a3c_fast.hosts.outcome import ExchangeStats, Outcome
 from a3c_fast.hosts.rounds import Rounds
 from a3c_fast.hosts.settings import NothingLeft
 from a3c_fast.hosts.store import HostsStore

@@ -13,7 +13,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +20,11 @@ import torch
 
 from a3c_fast import _core
 from a3c_fast.hosts.changes import Changes
+from a3c_fast.hosts.episodes import Episodes
 from a3c_fast.hosts.group import Group
 from a3c_fast.hosts.launch import Launch
-from a3c_fast.hosts.network import is_loopback, own_address
-from a3c_fast.hosts.reach import Door, silent
+from a3c_fast.hosts.outcome import ExchangeStats, Outcome
+from a3c_fast.hosts.reach import Reach
 from a3c_fast.hosts.rounds import Abandoned, LeftOut, Member, Round, Rounds, over_key
 
 _FIRST_PATIENCE = 60.0  # seconds for hosts that do not come to the first round
@@ -37,7 +37,6 @@ _AGAIN_SECONDS = 1.0  # before the store is asked again
 # 1.23 %.
 _SHARE_OF_A_CORE = 0.01
 _LEAST_SECONDS, _MOST_SECONDS = 0.02, 1.0
-_EPISODES = 100  # that a host tells of at most at an exchange: as many as the means are over
 _SLOWEST_NETWORK = 10e6  # bytes a second that a host sends at least, or it is taken for one that is gone
 
 _ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS, _CHANGED = 1, 2, 4, 8, 16, 32  # what a host says before an exchange
@@ -45,38 +44,6 @@ _ENDED, _LEAVES, _CALLED, _STOPS, _ABORTS, _CHANGED = 1, 2, 4, 8, 16, 32  # what
 # How the run of a host ends: it has its steps; rank 0 has found that all is done, or was stopped; another host was.
 End = Literal["ended", "stops", "aborts", "leaves"]
 _FLAGS = {None: 0, "ended": _ENDED, "stops": _ENDED | _STOPS, "aborts": _ENDED | _STOPS | _ABORTS, "leaves": _LEAVES}
-
-
-@dataclass(frozen=True)
-class ExchangeStats:
-    """What a host has exchanged so far."""
-
-    hosts: int = 1
-    """That train together now, this one among them."""
-    exchanges: int = 0
-    seconds: float = 0.0
-    """In exchanges, all together: mostly waiting for the network."""
-    cpu_seconds: float = 0.0
-    """Of the processor, of this thread."""
-    bytes: int = 0
-    """That this host has sent, about: twice the parameters, but for its own share of them, an exchange."""
-    rounds: int = 0
-    """How often hosts have come or gone, the beginning among them."""
-
-
-@dataclass
-class Outcome:
-    """What the thread of a run has to say, while it goes on and after it; the thread alone writes it."""
-
-    version: int
-    """Of the agreement: how often it was exchanged."""
-    stats: ExchangeStats = ExchangeStats()
-    """Replaced as a whole."""
-    was_stopped: bool = False
-    """By rank 0, which has found that all is done, or was stopped itself: then it also was `aborted`."""
-    was_aborted: bool = False
-    error: str | None = None
-    """Why this host could not go on."""
 
 
 class Exchange:
@@ -111,11 +78,10 @@ class Exchange:
         self._ranks: set[int] = set()  # of the last round
         self._failure = ""  # that ended it
         self._formed = False  # whether its members could talk
-        self._told_episodes = engine.episodes_added()  # how many of its own this host has told the others of
+        self._episodes = Episodes(engine)
+        self._reach = Reach(launch.address)
         self._exchanged_in = 0  # the round of the last exchange
         self._agreed_steps = round(engine.stats()["steps"])
-        self._door: Door | None = None
-        self._silent: dict[int, tuple[str, int]] = {}  # ranks that are not reached, and where they would be
         self._taken_in = 0  # the round in which this host has taken a difference that it has not added
         self._looked = (time.monotonic(), engine.stats()["steps"])
         self._changed = threading.Condition()
@@ -182,7 +148,7 @@ class Exchange:
                     self._failure = _first_line(error)
                     self._count(hosts=1)
                     if not self._formed:
-                        self._knock(found)
+                        self._reach.knock(found)
                         if not self.joined.is_set():
                             self._tell(f"the hosts could not be connected, which is tried again: {self._failure}")
                 reached = time.monotonic()
@@ -195,8 +161,7 @@ class Exchange:
             self.outcome.error = f"the exchange with other hosts failed: {error!r}"
             self._stop()
         finally:
-            if self._door is not None:
-                self._door.close()
+            self._reach.close()
             self.done.set()
             self.joined.set()
 
@@ -227,7 +192,7 @@ class Exchange:
             rounds.group_store(found.number),
             found.place,
             len(found.members),
-            self._address(found),
+            self._reach.address_in(found),
             # Others may sleep so long between two exchanges, and what goes over the network takes its time.
             self._timeout + max(self._every, _MOST_SECONDS) + 4 * self._difference.numel() / _SLOWEST_NETWORK,
         )
@@ -265,10 +230,12 @@ class Exchange:
             self._say_over(rounds)
         flags |= _CALLED if rounds.newest() != found.number else 0
         flags |= _CHANGED if self._launch.rank == 0 and self._changes.publish(rounds.store) else 0
-        said = group.gather(self._says(flags))
+        said = group.gather(
+            torch.cat([torch.tensor([self.outcome.version, flags], dtype=torch.float64), self._episodes.news()])
+        )
         if not (said[:, 0] == self.outcome.version).all():
             raise RuntimeError(f"the hosts are at different exchanges: {said[:, 0].tolist()}")
-        self._hear(said, found.place)
+        self._episodes.hear(said[:, 2:], found.place)
         begun, begun_cpu = time.monotonic(), time.thread_time()
         difference, counts = self._difference, self._counts
         self._engine.take_difference(difference.numpy(), counts.numpy())
@@ -305,30 +272,6 @@ class Exchange:
                 return True, True
             return not any(f & _CALLED for f in flags_of), False
         return not any(f & (_LEAVES | _CALLED) for f in flags_of), False
-
-    def _says(self, flags: int) -> torch.Tensor:
-        """Version, flags, and the newest of the episodes that the others have not heard of: how many, returns, lengths.
-
-        Of some of them an exchange that fails is the only one to tell, and not all may hear it: the means bear that.
-        """
-        added = self._engine.episodes_added()
-        _, episodes = self._engine.episodes_since(max(self._told_episodes, added - _EPISODES), _EPISODES)
-        self._told_episodes = added
-        said = torch.zeros(3 + 2 * _EPISODES, dtype=torch.float64)
-        said[:3] = torch.tensor([self.outcome.version, flags, len(episodes)])
-        for i, (episode_return, length, *_) in enumerate(episodes):
-            said[3 + 2 * i], said[4 + 2 * i] = episode_return, length
-        return said
-
-    def _hear(self, said: torch.Tensor, place: int) -> None:
-        """Of the episodes of the others, all of them in the order of their places."""
-        heard: list[tuple[float, int]] = []
-        for i, row in enumerate(said.tolist()):
-            if i != place:
-                pairs = row[3 : 3 + 2 * int(row[2])]
-                heard += [(value, int(length)) for value, length in zip(pairs[::2], pairs[1::2], strict=True)]
-        if heard:
-            self._engine.hear_episodes(heard)
 
     def _interval(self) -> float:
         """Seconds between the beginnings of two exchanges."""
@@ -400,37 +343,16 @@ class Exchange:
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _member(self) -> Member:
-        address = own_address(self._launch.address)
-        if self._door is None:
-            self._door = Door(address)
-        self._door.clear()
-        still = silent(self._silent)  # or it is heard again
-        self._silent = {rank: place for rank, place in self._silent.items() if rank in still}
+        address, port = self._reach.place()
         return Member(
             rank=self._launch.rank,
             address=address,
             version=self.outcome.version,
             exchanged_in=self._exchanged_in,
             steps=self._agreed_steps,
-            port=self._door.port,
-            silent=tuple(sorted(self._silent)),
+            port=port,
+            silent=self._reach.silent(),
         )
-
-    def _knock(self, found: Round) -> None:
-        """At all that this host could not be connected with: the next round is without those that it does not reach."""
-        own = found.members[found.place]
-        places = {
-            member.rank: (member.address, member.port)
-            for member in found.members
-            # An address of the other's machine alone means another place here.
-            if member.rank != own.rank and (is_loopback(own.address) or not is_loopback(member.address))
-        }
-        self._silent |= {rank: places[rank] for rank in silent(places)}
-
-    def _address(self, found: Round) -> str:
-        own = found.members[found.place].address
-        others = [member.address for member in found.members if not is_loopback(member.address)]
-        return own_address(others[0]) if is_loopback(own) and others else own
 
     def _wants_no_more(self) -> bool:
         with self._changed:

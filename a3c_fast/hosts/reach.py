@@ -8,6 +8,9 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from a3c_fast.hosts.network import is_loopback, own_address
+from a3c_fast.hosts.rounds import Round
+
 _BACKLOG = 4096
 _KNOCK_SECONDS = 3.0
 
@@ -34,6 +37,51 @@ class Door:
     def close(self) -> None:
         """Nobody is to be heard any more."""
         self._socket.close()
+
+
+class Reach:
+    """Where the others reach a host, and which of them it does not reach. One thread uses it."""
+
+    def __init__(self, towards: str) -> None:
+        self._towards = towards
+        self._door: Door | None = None
+        self._silent: dict[int, tuple[str, int]] = {}  # by rank, and where it would be
+
+    def place(self) -> tuple[str, int]:
+        """IP address and port. Raises `OSError` where no way leads to the others."""
+        address = own_address(self._towards)
+        if self._door is None:
+            self._door = Door(address)
+        self._door.clear()
+        return address, self._door.port
+
+    def address_in(self, found: Round) -> str:
+        """The IP address for a group of the members of a round."""
+        own = found.members[found.place].address
+        others = [member.address for member in found.members if not is_loopback(member.address)]
+        return own_address(others[0]) if is_loopback(own) and others else own
+
+    def silent(self) -> tuple[int, ...]:
+        """Ranks that said nothing when this host knocked, and say nothing now."""
+        still = silent(self._silent)
+        self._silent = {rank: place for rank, place in self._silent.items() if rank in still}
+        return tuple(sorted(self._silent))
+
+    def knock(self, found: Round) -> None:
+        """At all other members of a round, with whom this host could not be connected."""
+        own = found.members[found.place]
+        places = {
+            member.rank: (member.address, member.port)
+            for member in found.members
+            # The other's loopback address is another place here.
+            if member.rank != own.rank and (is_loopback(own.address) or not is_loopback(member.address))
+        }
+        self._silent |= {rank: places[rank] for rank in silent(places)}
+
+    def close(self) -> None:
+        """Nobody is to be heard any more."""
+        if self._door is not None:
+            self._door.close()
 
 
 def silent(places: Mapping[int, tuple[str, int]]) -> set[int]:
