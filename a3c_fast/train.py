@@ -113,12 +113,19 @@ def _main(arguments: list[str], output: Output, signals: Signals) -> tuple[int, 
     if signals.received is not None:
         name = signal.Signals(signals.received).name
         if trainer.config.run_dir is None:
-            output.say(f"stopped by {name} at step {final['step']:,}: the other hosts have what was learned")
+            was_alone = hosts is None or hosts.stats.hosts == 1
+            where = (
+                "no other host was left to take what was learned"
+                if was_alone
+                else "the other hosts have what was learned"
+            )
+            output.say(f"stopped by {name} at step {final['step']:,}: {where}")
         else:
             output.say(f"stopped by {name} at step {final['step']:,}: everything is saved")
             _tell_how_to_go_on(output, trainer.config, final)
         return 128 + signals.received, leaves
-    output.say(_summary(final, trainer.config))
+    if hosts is None or not hosts.was_aborted:
+        output.say(_summary(final, trainer.config))
     if hosts is not None and not hosts.is_first:
         if hosts.was_aborted:
             output.complain("error: rank 0 has ended the run before it had all its steps")

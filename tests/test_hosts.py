@@ -487,6 +487,25 @@ def test_a_host_that_leaves_ends_alone(job: Any, tmp_path: Path) -> None:
     first.until(begun(run, read_lines(run)[-1]["step"]))
 
 
+def test_a_host_that_is_left_alone_does_not_say_that_others_have_it(job: Any, tmp_path: Path) -> None:
+    together = job(2)
+    store = Rounds(Launch(0, 2, 1, "127.0.0.1", together.port, False, "none"), 30, opens=True)  # as torchrun's
+    environment = together.environment
+    together.environment = lambda rank: json.dumps(
+        {**json.loads(environment(rank)), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    )
+    first = together.train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)
+    other = together.train(1, *ENDLESS, cwd=tmp_path)
+    first.until(begun(tmp_path / "run"))
+    first.send(signal.SIGKILL)
+    other.until(lambda: "1 of 2 hosts train together" in errors_of(other))
+    other.send(signal.SIGTERM)
+    result = other.result()
+    assert result.status == 143
+    assert "no other host was left to take what was learned" in result.stdout
+    del store
+
+
 CHANGES = """
 import json, os, sys, time
 os.environ.update(json.loads(sys.argv[1]))
