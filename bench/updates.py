@@ -111,7 +111,7 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
                 )
                 rounds["updates_alone"][str(count)].append(round(4 * alone / args.seconds, 1))
     medians = {kind: {count: statistics.median(v) for count, v in found.items()} for kind, found in rounds.items()}
-    most = str(min(max(args.workers), len(cores)))
+    most = str(max(count for count in args.workers if count <= len(cores)))  # one on each core
     model = predict(
         alone=1e6 / medians["updates_alone"]["1"],
         training=1e6 / medians["updates"]["1"],
