@@ -11,15 +11,19 @@ from a3c_fast.envs import EnvSpec
 from a3c_fast.errors import ConfigError
 
 
-def train_config(c: Config, first_worker: int = 0) -> _core.TrainConfig:
-    """What the workers need to know; `first_worker` tells those of several hosts apart."""
-    optimizer = _core.OptimizerConfig(
+def optimizer_config(c: Config) -> _core.OptimizerConfig:
+    """How the shared parameters are updated."""
+    return _core.OptimizerConfig(
         kind=c.optimizer,
         rmsprop_alpha=c.rmsprop_alpha,
         adam_beta1=c.adam_beta1,
         adam_beta2=c.adam_beta2,
         eps=c.optimizer_eps,
     )
+
+
+def train_config(c: Config, first_worker: int = 0) -> _core.TrainConfig:
+    """What the workers need to know; `first_worker` tells those of several hosts apart."""
     return _core.TrainConfig(
         total_steps=c.total_steps,
         t_max=c.t_max,
@@ -39,7 +43,7 @@ def train_config(c: Config, first_worker: int = 0) -> _core.TrainConfig:
         learning_rate=c.learning_rate,
         learning_rate_decay_power=c.learning_rate_decay_power,
         learning_rate_warmup=c.learning_rate_warmup,
-        optimizer=optimizer,
+        optimizer=optimizer_config(c),
         seed=c.seed,
         first_worker=first_worker,
         watchdog_seconds=c.watchdog_seconds,

@@ -74,6 +74,7 @@ def predict(
 def measure(config: Config, args: Arguments) -> dict[str, Any]:
     """Updates a second of training and alone by number of workers, round by round, and the model of more cores."""
     from a3c_fast import _core
+    from a3c_fast.core_config import optimizer_config
     from a3c_fast.trainer import Trainer
 
     facts = machine()
@@ -90,13 +91,7 @@ def measure(config: Config, args: Arguments) -> dict[str, Any]:
             steps[count] = warm_up(throughput.training_steps(trainers[count]), args.seconds)
         parameters = sum(value.numel() for value in trainers[args.workers[0]].state_dict().values())
         resolved = trainers[args.workers[0]].config
-        optimizer = _core.OptimizerConfig(
-            kind=resolved.optimizer,
-            rmsprop_alpha=resolved.rmsprop_alpha,
-            adam_beta1=resolved.adam_beta1,
-            adam_beta2=resolved.adam_beta2,
-            eps=resolved.optimizer_eps,
-        )
+        optimizer = optimizer_config(resolved)
         for _ in range(args.rounds):
             for count, trainer in trainers.items():
                 os.sched_setaffinity(0, cores[:count])
