@@ -133,7 +133,8 @@ def test_updates() -> None:
         steps, updates = result["steps_per_second"][count], result["updates_per_second"][count]
         config = result["config"]
         assert steps / updates == pytest.approx(config["t_max"] * config["envs_per_update"], rel=0.2)
-        assert result["updates_alone_per_second"][count] > updates
+        # No figure of speed: every thread makes one update at least, in the 0.1 s of a round or after them.
+        assert result["updates_alone_per_second"][count] >= int(count) / 0.1
 
 
 def test_the_model_of_a_big_machine() -> None:

@@ -96,12 +96,12 @@ int64_t update_alone(int64_t parameters, const OptimizerConfig& optimizer, int t
   const auto update = [&](size_t index) {
     std::vector<float> local(static_cast<size_t>(parameters)), gradient(local.size());
     const int64_t first = parameters * static_cast<int64_t>(index) / threads;
-    while (!stop.load(std::memory_order_relaxed) && Clock::now() < end) {
+    do {
       params.pull(local.data());
       const SharedParams::Push push = params.begin_push(1.0f, 1e-4);
       params.push(push, first, parameters - first, gradient.data() + first);
       params.push(push, 0, first, gradient.data());
-    }
+    } while (!stop.load(std::memory_order_relaxed) && Clock::now() < end);
   };
   run_all(static_cast<size_t>(threads), update, stop);
   return params.updates();

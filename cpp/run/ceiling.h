@@ -17,7 +17,7 @@ int64_t step_randomly(const std::vector<EnvClient*>& clients, std::vector<uint8_
                       uint64_t seed);
 
 // The shared parameters, with gradients of zeros: `threads` threads pull and push `parameters` floats as workers do,
-// each from a place of its own on, for `seconds`; returns how many updates they made. Blocks.
+// each from a place of its own on, for `seconds`, one at least; returns how many updates they made. Blocks.
 int64_t update_alone(int64_t parameters, const OptimizerConfig& optimizer, int threads, double seconds);
 
 }  // namespace a3c
