@@ -33,7 +33,7 @@ _STORE_PATIENCE = 60.0  # for a store that cannot be reached
 _HANDOVER_PATIENCE = 60.0  # for a rank 0 that is gone at the end, and may come back for what was learned
 _SLICE_SECONDS = 0.1  # between two looks at whether another round is called
 _AGAIN_SECONDS = 1.0  # before the store is asked again
-# How often by itself: this thread may take half of a fiftieth of a core. Gloo's two take as much, says /proc on Pong.
+# How often by itself: this thread may take half of a fiftieth of a core. Gloo's two take as much (/proc, on Pong).
 _SHARE_OF_A_CORE = 0.01
 _LEAST_SECONDS, _MOST_SECONDS = 0.02, 1.0
 _SLOWEST_NETWORK = 10e6  # bytes a second that a host sends at least, or it is taken for one that is gone
