@@ -498,8 +498,8 @@ class Trainer:
         steps_per_second is over the last ten seconds; mean_return_100 and mean_length_100 are over the last 100
         training episodes, of all hosts, std_return_100 is the standard deviation of their returns, mean_return_20 over
         the last 20; the losses, entropy (nats), grad_norm (before clipping), approx_kl (nats) and clip_fraction over
-        each worker's last 100 updates; explained_variance over the samples of each worker's last 100 rollouts, with the values that
-        acted; learning_rate and entropy_coef as they are by now; hosts is how many train together now;
+        each worker's last 100 updates; explained_variance over the samples of each worker's last 100 rollouts, with
+        the values that acted; learning_rate and entropy_coef as they are by now; hosts is how many train together now;
         evaluation_return is the mean return of the newest evaluation. docs/tracking.md says more of each. None where
         there is nothing yet.
         """
