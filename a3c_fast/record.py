@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import statistics
-import sys
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +29,7 @@ from a3c_fast.run_directory import RunDirectory
 from a3c_fast.schedules import Schedule, without_schedule
 from a3c_fast.schedules import checked as checked_schedules
 from a3c_fast.sessions import Sessions
+from a3c_fast.telling import tell
 from a3c_fast.trackers import Tracker
 from a3c_fast.tracking import Tracking
 from a3c_fast.user_network import UserNetwork
@@ -351,14 +350,6 @@ class Record:
                 if evaluations.is_new(engine.stats()["steps"]):
                     with contextlib.suppress(CheckpointError, RuntimeError):
                         evaluations.begin(self.learned(engine), list(self.changes))
-
-
-def tell(message: str) -> None:
-    """A warning, which must end nothing where the program turns warnings into errors."""
-    try:
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
-    except RuntimeWarning:
-        print(f"warning: {message}", file=sys.stderr)
 
 
 def _with_settings(config: Config, settings: Mapping[str, Any]) -> Config:

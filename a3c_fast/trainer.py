@@ -34,11 +34,12 @@ from a3c_fast.network_factory import register
 from a3c_fast.notebook import Board, in_notebook
 from a3c_fast.observing import Policy
 from a3c_fast.paths import shown
-from a3c_fast.record import Record, tell
+from a3c_fast.record import Record
 from a3c_fast.run_directory import RunDirectory
 from a3c_fast.schedules import LIVE_FIELDS
 from a3c_fast.stored_run import StoredRun
 from a3c_fast.supervisor import Supervisor
+from a3c_fast.telling import tell
 from a3c_fast.trackers import Tracker
 from a3c_fast.tracking import make_trackers
 from a3c_fast.values import real_number, whole_number
@@ -623,13 +624,10 @@ class Trainer:
         if engine.under_way:
             raise RuntimeError("cannot start while the workers run: stop them first")
 
-        def tell_of_hosts(sentence: str) -> None:
-            tell(f"{hosts.launch}: {sentence}")
-
         def stop() -> None:
             self._request_stop(engine, "stopped")
 
-        hosts.begin(engine, self.config, until, tell_of_hosts, stop, self._change)
+        hosts.begin(engine, self.config, until, stop, self._change)
 
     def _wait_for_workers(self, engine: _core.Engine, run: int) -> None:
         """Until each of them has ended, failed, or been given up. In slices, for signal handlers."""

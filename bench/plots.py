@@ -67,3 +67,29 @@ def learning_curves(
         axis.grid(alpha=0.3)
     by_time.legend(title="dots: evaluations" if dots else None)
     figure.savefig(path, dpi=120)
+
+
+def panels(
+    curves: Mapping[str, Sequence[Points]],
+    dots: Mapping[str, Points],
+    levels: Mapping[str, float],
+    path: Path,
+) -> None:
+    """A panel for each name: the mean return of the last 100 training episodes of its runs against steps, its
+    evaluations as dots, and a level that is marked."""
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis, (name, runs) in zip(axes, curves.items(), strict=False):
+        for points in runs:
+            axis.plot([point["step"] / 1e6 for point in points], [point["mean_return_100"] for point in points])
+        for point in dots.get(name, ()):
+            axis.plot(point["step"] / 1e6, point["mean_return"], "ko")
+        if name in levels:
+            axis.axhline(levels[name], color="gray", linestyle=":", linewidth=1)
+        axis.set(title=name, xlabel="million agent steps")
+        axis.grid(alpha=0.3)
+    for axis in axes[len(curves) :]:
+        axis.remove()
+    figure.savefig(path, dpi=120)

@@ -216,6 +216,17 @@ def games(entry: Entry) -> Table:
     return ("", "a3c_fast", "of human", *others.values(), "minutes", "file"), rows
 
 
+def games_in_training(entry: Entry) -> Table:
+    """The same runs as they ended: their last 100 training episodes, beside what others say of theirs."""
+    others: Mapping[str, str] = entry["others"]
+    rows = []
+    for row in entry["rows"]:
+        last = read_lines(f"{row['run']}/metrics.jsonl")[-1]
+        theirs = (score(row[key]) if key in row else "" for key in others)
+        rows.append((row["label"], f"**{score(last['mean_return_100'])}**", *theirs, linked(row["run"])))
+    return ("", "a3c_fast", *others.values(), "file"), rows
+
+
 def scores(entry: Entry) -> Table:
     """Files of bench.scores: the greedy means of all seeds; `once` is A3C alone."""
     others: Mapping[str, str] = entry.get("others", {})
@@ -294,6 +305,6 @@ KINDS: Mapping[str, Callable[[Entry], Table]] = {
     kind.__name__: kind
     for kind in (
         *(throughput, turns, stages, rates, scaling, updates, big_machine, hosts),
-        *(time_to_score, games, scores, dqn, vector, soak),
+        *(time_to_score, games, games_in_training, scores, dqn, vector, soak),
     )
 }

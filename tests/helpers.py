@@ -161,9 +161,12 @@ class Process:
         path = self._files[0]
         return path.read_text() if path.is_file() else ""
 
+    def stderr(self) -> str:
+        path = self._files[1]
+        return path.read_text() if path.exists() else ""
+
     def _result(self) -> Result:
-        error = self._files[1]
-        return Result(self._status or 0, self.stdout(), error.read_text() if error.exists() else "")
+        return Result(self._status or 0, self.stdout(), self.stderr())
 
 
 def observation_spec(shape: tuple[int, ...], dtype: str = "float32") -> ObservationSpec:

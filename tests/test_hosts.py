@@ -325,6 +325,21 @@ def test_the_number_of_a_run() -> None:
         settings.agreed(store, Config(env_id="CartPole-v1"), lambda: None)
 
 
+@pytest.mark.parametrize("has_store", [False, True])
+def test_a_wait_says_what_it_is_for(has_store: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("a3c_fast.hosts.waiting.SAY_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("a3c_fast.hosts._START_PATIENCE", 1.0)
+    launch = Launch(1, 2, 1, "127.0.0.1", free_port(), has_store, "none")
+    store = Rounds(launch, PATIENCE, opens=True) if has_store else None
+    what = "rank 0 to begin" if has_store else f"the store of the hosts at 127.0.0.1:{launch.port}"
+    with (
+        pytest.warns(RuntimeWarning, match=f"^host 1 of 2: waits for {what}, for ten minutes at most$"),
+        pytest.raises(HostsError, match="rank 0, which has not begun" if has_store else "cannot be reached"),
+    ):
+        Hosts(launch).agree(Config(env_id="CartPole-v1", host_timeout_seconds=PATIENCE if has_store else 0.2))
+    del store
+
+
 def agreed(first: Config, other: Config) -> Config:
     store = Meeting(2).first.store
     settings.publish(store, first, 7)
@@ -636,7 +651,7 @@ def test_a_program_runs_twice(job: Any, tmp_path: Path) -> None:
 
 def test_one_that_waits_for_others_is_stopped_at_once(job: Any, tmp_path: Path) -> None:
     first = job(2).train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)  # and nobody else
-    first.until(lambda: "on host 0 of 2" in first.stdout())
+    first.until(lambda: "host 0 of 2: waits for the other hosts to begin, for a minute at most" in first.stderr())
     first.send(signal.SIGINT)
     result = first.result()
     assert result.status == 130

@@ -27,7 +27,9 @@ from a3c_fast.hosts.outcome import ExchangeStats, Outcome
 from a3c_fast.hosts.rounds import Rounds
 from a3c_fast.hosts.settings import NothingLeft
 from a3c_fast.hosts.store import HostsStore
+from a3c_fast.hosts.waiting import Waiting
 from a3c_fast.machine import cores, is_bound
+from a3c_fast.telling import tell
 from a3c_fast.threads import in_a_thread
 
 __all__ = ["ExchangeStats", "Hosts", "HostsError", "Launch", "NothingLeft"]
@@ -74,7 +76,6 @@ class Hosts:
         self._has_given_up = False  # waiting for the end of the others
         self._error: str | None = None  # because of that
         self._timeout, self._trainer = 0.0, 0
-        self._tell: Callable[[str], None] = lambda _: None
 
     @classmethod
     def of_launcher(cls) -> Hosts | None:
@@ -133,9 +134,11 @@ class Hosts:
 
     def _waiting_for_first(self) -> Callable[[], None]:
         began = time.monotonic()
+        waiting = Waiting(self._tell, "waits for rank 0 to begin, for ten minutes at most")
 
         def wait() -> None:
             time.sleep(_SLICE_SECONDS)
+            waiting.look()
             if self._interrupted:
                 raise HostsError("interrupted while it waited for rank 0")
             if time.monotonic() - began > _START_PATIENCE:
@@ -179,7 +182,6 @@ class Hosts:
         engine: _core.Engine,
         config: Config,
         until: int,
-        tell: Callable[[str], None],
         request_stop: Callable[[], None],
         change: Callable[[Mapping[str, Any]], None],
     ) -> None:
@@ -189,7 +191,6 @@ class Hosts:
         and `NothingLeft` where rank 0 has ended the run meanwhile.
         """
         self._interrupted = self._has_given_up = False
-        self._tell = tell
         self._changes.apply = change
         assert self._rounds is not None
         version = self._outcome.version
@@ -211,15 +212,17 @@ class Hosts:
             every=config.exchange_every_seconds,
             timeout=config.host_timeout_seconds,
             version=version,
-            tell=tell,
+            tell=self._tell,
             stop=request_stop,
             changes=self._changes,
         )
         self._run += 1
         self._outcome = exchange.outcome
+        waiting = Waiting(self._tell, "waits for the other hosts to begin, for a minute at most")
         try:
             while not exchange.joined.is_set():  # no lock, as signal handlers may come by
                 time.sleep(_POLL_SECONDS)
+                waiting.look()
                 if self._interrupted:
                     raise HostsError("interrupted while it waited for other hosts")
         except BaseException:
@@ -307,6 +310,9 @@ class Hosts:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
+    def _tell(self, sentence: str) -> None:
+        tell(f"{self.launch}: {sentence}")
+
     def _how(self, reason: Reason, exchange: Exchange) -> End:
         if reason == "total_steps" or exchange.outcome.was_stopped:
             return "ended"
@@ -322,6 +328,8 @@ class Hosts:
         opens = self.is_first and not self.launch.store_is_there
         self._timeout, self._trainer = config.host_timeout_seconds, next(_trainers)
         began = time.monotonic()
+        where = f"the store of the hosts at {self.launch.address}:{self.launch.port}"
+        waiting = Waiting(self._tell, f"waits for {where}, for ten minutes at most")
 
         def connect() -> Rounds:
             return Rounds(self.launch, self._timeout, trainer=self._trainer, opens=opens)
@@ -333,9 +341,9 @@ class Hosts:
             except (RuntimeError, OSError) as error:
                 has_no_name_yet = isinstance(error, OSError)
                 if (opens and not has_no_name_yet) or time.monotonic() - began > _START_PATIENCE:
-                    where = f"{self.launch.address}:{self.launch.port}"
                     doing = "opened" if opens else "reached"
-                    raise HostsError(f"the store of the hosts at {where} cannot be {doing}: {error}") from error
+                    raise HostsError(f"{where} cannot be {doing}: {error}") from error
                 time.sleep(_SLICE_SECONDS)
+                waiting.look()
             if self._interrupted:
                 raise HostsError("interrupted while it waited for rank 0")
