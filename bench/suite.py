@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json as json_module
 import math
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,10 +36,9 @@ ATARI_5 = {
     "Phoenix-v5": 0.12413,
     "Qbert-v5": 0.08049,
 }
-GAMES = ("Breakout-v5", "BeamRider-v5", "Qbert-v5", "SpaceInvaders-v5", "Seaquest-v5")
-GAMES += tuple(game for game in ATARI_5 if game not in GAMES)
-
-_OF_ONE_RUN = ("env_id", "seed", "run_dir", "resume")
+_FIRST = ("Breakout-v5", "BeamRider-v5", "Qbert-v5", "SpaceInvaders-v5", "Seaquest-v5")
+GAMES = (*_FIRST, *(game for game in ATARI_5 if game not in _FIRST))
+_OF_ONE_RUN = ("env_id", "seed", "run_dir")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def runs_of(args: Arguments, config: Config) -> list[Run]:
     for game in args.games:
         for seed in range(config.seed, config.seed + args.seeds):
             name = f"{game.replace(':', '_').replace('/', '_')}_seed_{seed}"
-            runs.append(Run(config.replace(env_id=game, seed=seed, run_dir=args.output / name, resume=True)))
+            runs.append(Run(config.replace(env_id=game, seed=seed, run_dir=args.output / name)))
     for run in runs:
         _refuse_another(run)
     return runs
@@ -105,10 +105,10 @@ def _refuse_another(run: Run) -> None:
     if stored is None:
         return
     measured = {"observation_offset", "observation_scale", "num_workers"}  # `auto` and 0 until the run begins
-    told_once = {"run_dir", "resume", "seed"}
+    of_one_command = {"run_dir", "resume"}
     for field in dataclasses.fields(Config):
         theirs, ours = getattr(stored, field.name), getattr(run.config, field.name)
-        if theirs != ours and field.name not in told_once and not (field.name in measured and ours in ("auto", 0)):
+        if theirs != ours and field.name not in of_one_command and not (field.name in measured and ours in ("auto", 0)):
             raise ConfigError(
                 field.name,
                 ours,
@@ -126,7 +126,7 @@ def train_and_evaluate(run: Run, episodes: int) -> dict[str, Any]:
     run.config.to_file(settings)
     energy = Energy()
     begins_anew = not metrics.read(run.directory)
-    _call("a3c_fast.train", "--config", str(settings))
+    _call("a3c_fast.train", "--config", str(settings), "--resume")
     settings.unlink()
     joules = energy.joules() if begins_anew else None
     score = json_module.loads(_call("a3c_fast.evaluate", str(run.directory), "--episodes", str(episodes), "--json"))
@@ -148,12 +148,14 @@ def train_and_evaluate(run: Run, episodes: int) -> dict[str, Any]:
 
 def _call(module: str, *arguments: str) -> str:
     """A command, to its end; what it printed. Raises `KeyboardInterrupt` where it was stopped by a signal."""
-    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True)
+    # In a session of its own Ctrl-C does not reach it but through us: the second signal would leave at once.
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         written, _ = process.communicate()
-    except BaseException:  # Ctrl-C is told to the whole group of processes, a signal of another kind to this one
-        process.terminate()
-        process.communicate()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        process.communicate()  # until all is saved
         raise
     if process.returncode > 128 or process.returncode < 0:
         raise KeyboardInterrupt
@@ -241,6 +243,7 @@ def main() -> None:
         raise ConfigError("games", args.games, "there must be at least one")
     runs = runs_of(args, config)
     facts, found = machine(), {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for results in progress(runs, args.episodes):
             found = summary(results, runs[0].config, facts)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import PATIENCE, wait_until
+from helpers import PATIENCE, read_lines, wait_until
 
+from a3c_fast import Config
 from a3c_fast.human_scores import human_normalized
 from bench.energy import Energy
-from bench.suite import GAMES, atari_5_median
+from bench.suite import GAMES, atari_5_median, summary
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,11 +50,11 @@ def test_the_predicted_median_is_that_of_what_others_published() -> None:
 
 def test_a_suite_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     output = tmp_path / "suite"
-    flags = ("--games", "CartPole-v1", "Catch-v0", "--seeds", "2", "--episodes", "3")
-    long = (*flags, "--total-steps", "100_000_000", "--checkpoint-every-seconds", "1000")
+    flags = ("--games", "CartPole-v1", "--seeds", "2", "--episodes", "3")
+    long = (*flags, "--total-steps", "100_000_000", "--log-every-seconds", "0.2")
     process = suite(output, *long)
     first = output / "CartPole-v1_seed_1"
-    wait_until((first / "metrics.jsonl").exists)
+    wait_until(lambda: (first / "metrics.jsonl").exists() and read_lines(first))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     status, out, err = end(process)
     assert (status, out) == (130, "")
@@ -63,7 +64,10 @@ def test_a_suite_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 
     status, out, err = end(suite(output, *flags, "--total-steps", "1000"))
     assert (status, out) == (2, "")
-    assert err == f"error: total_steps=1000: {first} was made with 100000000: other settings need another --output\n"
+    assert (
+        err
+        == f"error: total_steps is 1000, but {first} was made with 100000000: other settings need another --output\n"
+    )
 
     output = tmp_path / "short"
     short = (*flags, "--total-steps", "2000")
@@ -71,31 +75,41 @@ def test_a_suite_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert status == 0, err
     result: dict[str, Any] = json.loads(out)
     assert result == json.loads((output / "suite.json").read_text())
-    assert list(result["games"]) == ["CartPole-v1", "Catch-v0"]
-    for game in result["games"].values():
-        assert [run["seed"] for run in game["runs"]] == [1, 2]
-        assert all(run["step"] >= 2000 and run["score"]["episodes"] == 3 for run in game["runs"])
-        assert game["mean_return"] == sum(run["score"]["mean_return"] for run in game["runs"]) / 2
-        assert game["human_normalized"] is None
-    assert (result["atari_5_median"], result["human_normalized_median"]) == (None, None)
+    runs = result["games"]["CartPole-v1"]["runs"]
+    assert [run["seed"] for run in runs] == [1, 2]
+    assert all(run["step"] >= 2000 and run["score"]["episodes"] == 3 for run in runs)
     assert (output / "suite.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
-    (output / "Catch-v0_seed_2" / "suite_run.json").unlink()  # as if it had been stopped before the last evaluation
+    (output / "CartPole-v1_seed_2" / "suite_run.json").unlink()  # as if it had been stopped before the last evaluation
     status, out, err = end(suite(output, *short))
-    assert status == 0
-    again = json.loads(out)
-    assert err == "Catch-v0_seed_2: trains to 2,000 steps\n"
-    assert again["games"] == {**result["games"], "Catch-v0": again["games"]["Catch-v0"]}
-    assert again["games"]["Catch-v0"]["runs"][0] == result["games"]["Catch-v0"]["runs"][0]
-    assert again["games"]["Catch-v0"]["runs"][1]["score"] == result["games"]["Catch-v0"]["runs"][1]["score"]
+    assert (status, err) == (0, "CartPole-v1_seed_2: trains to 2,000 steps\n")
+    again = json.loads(out)["games"]["CartPole-v1"]["runs"]
+    assert again[0] == runs[0]
+    assert again[1]["score"] == runs[1]["score"]
+
+
+def result_of(env_id: str, seed: int, mean_return: float) -> dict[str, Any]:
+    human = human_normalized(env_id, mean_return)
+    score = {"mean_return": mean_return, "human_normalized": human}
+    return {"env_id": env_id, "seed": seed, "step": 10, "training_seconds": 30.0, "score": score}
+
+
+def test_what_games_are_together() -> None:
+    results = [result_of("Breakout-v5", 1, 1.7), result_of("Breakout-v5", 2, 30.5), result_of("Qbert-v5", 1, 163.9)]
+    found = summary([*results, result_of("CartPole-v1", 1, 500.0)], Config(), {})
+    assert list(found["games"]) == ["Breakout-v5", "Qbert-v5", "CartPole-v1"]
+    assert found["games"]["Breakout-v5"]["mean_return"] == pytest.approx(16.1)
+    assert [game["human_normalized"] for game in found["games"].values()] == [pytest.approx(0.5), 0.0, None]
+    assert found["human_normalized_median"] == pytest.approx(0.25)
+    assert (found["atari_5_median"], found["training_minutes"]) == (None, 2.0)
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--games", "Pomg-v5"), "env_id='Pomg-v5'"),
-        (("--env-id", "Pong-v5"), "env_id='Pong-v5': python -m bench.suite sets it itself"),
-        (("--seeds", "0"), "seeds=0: it must be greater than 0"),
+        (("--games", "Pomg-v5"), "env_id is 'Pomg-v5', but EnvPool"),
+        (("--env-id", "Pong-v5"), "env_id is 'Pong-v5', but python -m bench.suite sets it itself"),
+        (("--seeds", "0"), "seeds is 0, but it must be greater than 0"),
     ],
 )
 def test_what_no_suite_can_be(flags: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
