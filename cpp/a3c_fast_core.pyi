@@ -125,6 +125,7 @@ class EnvClient:
         spec: EnvSpec,
         parts: Sequence[Any],
         first_choice: int,
+        episodic_life: bool,
     ) -> EnvClient: ...
     @staticmethod
     def process(

@@ -198,27 +198,24 @@ def random_play(config: Config, num_envs: int, steps: int) -> Any:
         yield client.recv()
 
 
-def test_as_many_episodes_as_games_where_games_end_within_the_no_ops_after_a_lost_life() -> None:
-    # Of all that EnvPool shows, the images tell best that it began a game: it fills the whole stack with the first one.
-    config = Config(env_id="RoadRunner-v5")
-    num_envs, spec = 8, envs.spec_of(config).observation
-    begun = np.zeros(num_envs, int)  # games; [num_envs] like all that follows
-    ended, unseen = np.zeros(num_envs, int), np.zeros(num_envs, int)
-    reset, over = np.ones(num_envs, bool), np.zeros(num_envs, bool)
-    for step in random_play(config, num_envs, 2000):
-        images = spec.array_of(step["observations"])
-        first = reset & (images == images[:, :1]).all((1, 2, 3))
-        np.testing.assert_array_equal(step["starts"].astype(bool), first)
-        np.testing.assert_array_equal(step["valid"].astype(bool), ~reset)
-        begun += first
-        ended += step["episode_ended"]
-        unseen += first & ~over & (begun > 1)  # no end was shown before it
-        reset = step["done"].astype(bool)
-        over = reset & step["episode_ended"].astype(bool)
-        # What has begun has ended, but for the last game of each environment; one that is over has ended, too.
-        np.testing.assert_array_equal(ended, begun - ~over)
-    assert begun.sum() > 50
-    assert unseen.sum() >= 3
+@pytest.mark.parametrize(("env_id", "lives"), [("Breakout-v5", 5), ("RoadRunner-v5", 3)])
+def test_a_lost_life_ends_the_return_and_the_game_goes_on_as_if_nobody_looked(env_id: str, lives: int) -> None:
+    config, num_envs = Config(env_id=env_id), 4
+    lost, games = np.zeros(num_envs, int), 0
+    untouched = random_play(config.replace(episodic_life=False), num_envs, 2000)
+    for step, plain in zip(random_play(config, num_envs, 2000), untouched, strict=True):
+        for name in ("observations", "reward", "raw_reward", "episode_ended", "valid", "starts"):
+            np.testing.assert_array_equal(step[name], plain[name], err_msg=name)
+        np.testing.assert_array_equal(plain["done"], plain["episode_ended"])
+        np.testing.assert_array_equal(step["bootstraps"], 1 - step["done"])
+        life = (step["done"] != step["episode_ended"]).astype(bool)
+        assert not (life & ~step["valid"].astype(bool)).any()
+        lost += life
+        for env in np.flatnonzero(step["episode_ended"]):
+            games += 1
+            assert lost[env] == lives - 1  # the last one ends the game
+            lost[env] = 0
+    assert games >= 10
 
 
 @pytest.mark.parametrize(
@@ -238,9 +235,10 @@ def test_as_many_episodes_as_games_where_games_end_within_the_no_ops_after_a_los
 )
 def test_an_episode_starts_after_each_end_and_nowhere_else(env_id: str) -> None:
     ended, reset, episodes = np.ones(4, bool), np.ones(4, bool), 0
+    resets_for_a_life = env_id.startswith("a3c_fast/Fake")
     for step in random_play(Config(env_id=env_id), 4, 1100):
         np.testing.assert_array_equal(step["starts"].astype(bool), ended)
-        np.testing.assert_array_equal(step["valid"].astype(bool), ~reset)
+        np.testing.assert_array_equal(step["valid"].astype(bool), ~(reset if resets_for_a_life else ended))
         ended, reset = step["episode_ended"].astype(bool), step["done"].astype(bool)
         episodes += ended.sum()
         assert (reset | ~ended).all()
@@ -256,16 +254,19 @@ def test_options_of_an_atari_pool(training: bool) -> None:
     found = envs.envpool.make_pool(config, [5, 9], training=training).config
     assert (found["frame_skip"], found["stack_num"], found["noop_max"]) == (2, 3, 7)
     assert found["repeat_action_probability"] == 0.25
-    assert (bool(found["episodic_life"]), bool(found["reward_clip"])) == (training, training)
+    assert (bool(found["episodic_life"]), bool(found["reward_clip"])) == (False, training)
     assert (found["num_envs"], found["batch_size"]) == (2, 2)
 
 
 def test_an_evaluation_pool_has_true_scores_whatever_the_training_had() -> None:
-    config = Config(env_id="Pong-v5", episodic_life=False, reward_clip=False)
+    config = Config(env_id="Pong-v5", reward_clip=False)
     for training in (True, False):
-        found = envs.envpool.make_pool(config, [5], training=training).config
-        assert not found["episodic_life"]
-        assert not found["reward_clip"]
+        assert not envs.envpool.make_pool(config, [5], training=training).config["reward_clip"]
+    client = envs.make_client(Config(env_id="Breakout-v5"), [5, 6], training=False)
+    for _ in range(300):
+        step = client.recv()
+        np.testing.assert_array_equal(step["done"], step["episode_ended"])
+        client.send(np.ones((2, 1)))
 
 
 class Odd:

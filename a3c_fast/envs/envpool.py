@@ -28,7 +28,7 @@ def make_pool(
 ) -> Any:
     """A synchronous EnvPool pool of `len(seeds)` environments, which can draw themselves with a `render_mode`.
 
-    With `training` False the pool reports true scores: lives do not end episodes and rewards are not clipped.
+    With `training` False the pool's rewards are not clipped.
     """
     require_threads(threads_of_pool(len(seeds), num_threads), "num_threads", num_threads)
     options = dict(options_of(config.family))
@@ -40,7 +40,7 @@ def make_pool(
             "stack_num": config.stack_num,
             "noop_max": config.noop_max,
             "repeat_action_probability": config.sticky_probability,
-            "episodic_life": config.episodic_life and training,
+            "episodic_life": False,  # it would play up to `noop_max` no-ops after each lost life
             "reward_clip": config.reward_clip and training,
         }
     if config.family == "vizdoom":  # else the environments make it all at once, and all but the first may fail
@@ -77,11 +77,12 @@ def make_client(
 ) -> EnvClient:
     """A pool as the core steps it, freshly reset.
 
+    With `training` False it reports true scores: rewards are not clipped, and a lost life ends nothing.
     Raises `RuntimeError` in one sentence when EnvPool's private interface is not the one that a3c_fast knows.
     """
     pool = make_pool(config, seeds, training=training, num_threads=num_threads, render_mode=render_mode)
     try:
-        client = _wrap(pool, spec, len(seeds))
+        client = _wrap(pool, spec, len(seeds), config.episodic_life and training)
         pool.async_reset()
         client.probe()
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -95,7 +96,7 @@ def make_client(
     return client
 
 
-def _wrap(pool: Any, spec: EnvSpec, num_envs: int) -> EnvClient:
+def _wrap(pool: Any, spec: EnvSpec, num_envs: int, episodic_life: bool) -> EnvClient:
     """The client over a pool's XLA capsules. `_xla()` is private to EnvPool: whatever is odd about it is refused."""
     from a3c_fast._core import EnvClient
 
@@ -114,6 +115,7 @@ def _wrap(pool: Any, spec: EnvSpec, num_envs: int) -> EnvClient:
         spec=spec.core(num_envs),
         parts=list(spec.observation.parts),
         first_choice=spec.action.first,
+        episodic_life=episodic_life,
     )
 
 

@@ -57,7 +57,7 @@ Encoding encoding_of(const py::handle& item) {
 
 ClientBox make_envpool_client(py::object owner, const py::capsule& recv, const py::capsule& send, int64_t handle,
                               const py::list& state, const py::list& action, const EnvSpec& spec, const py::list& parts,
-                              int first_choice) {
+                              int first_choice, bool episodic_life) {
   require(recv.name() == nullptr && send.name() == nullptr, "EnvPool's capsules have a name: their kind has changed");
   EnvPoolSpecs specs;
   specs.recv = handler_of(recv);
@@ -68,6 +68,7 @@ ClientBox make_envpool_client(py::object owner, const py::capsule& recv, const p
   specs.env = spec;
   for (const py::handle& item : parts) specs.encodings.push_back(encoding_of(item));
   specs.first_choice = first_choice;
+  specs.episodic_life = episodic_life;
   return {.client = std::make_unique<EnvPoolClient>(specs, keep_alive(std::move(owner)))};
 }
 
@@ -175,7 +176,7 @@ int64_t random_steps(const py::list& boxes, int64_t steps, uint64_t seed) {
 void bind_env_client(py::module_& m) {
   py::class_<ClientBox>(m, "EnvClient")
       .def_static("envpool", &make_envpool_client, py::kw_only(), "owner"_a, "recv"_a, "send"_a, "handle"_a, "state"_a,
-                  "action"_a, "spec"_a, "parts"_a, "first_choice"_a)
+                  "action"_a, "spec"_a, "parts"_a, "first_choice"_a, "episodic_life"_a)
       .def_static("process", &make_process_client, py::kw_only(), "owner"_a, "spec"_a, "layout"_a, "memory"_a, "go"_a,
                   "done"_a, "pidfd"_a, "limit_seconds"_a)
       .def_static(

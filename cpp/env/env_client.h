@@ -18,9 +18,9 @@ namespace a3c {
 struct StepBatch {
   const float* reward;           // what the agent learns from (clipped when asked)
   const float* raw_reward;       // what the game paid
-  const uint8_t* done;           // the next step is a reset step (a lost life counts when asked)
+  const uint8_t* done;           // the return ends here: an episode has ended or, when asked, a life is lost
   const uint8_t* bootstraps;     // 1 unless this step truly ended things: !done || (truncated && !terminated)
-  const uint8_t* episode_ended;  // terminated || truncated, never a lost life; also a reset step that ends one unseen
+  const uint8_t* episode_ended;  // terminated || truncated, never a lost life
   const uint8_t* valid;          // the action was the agent's: 0 for a reset step, whose rewards are nobody's
   const uint8_t* starts;         // the observation is the first of an episode
 

@@ -21,7 +21,7 @@ struct Rollout {
   std::vector<float> policy;          // [t_max + 1][K][num_outputs]
   std::vector<float> values;          // [t_max + 1][K]
   std::vector<float> rewards;         // [t_max][K]
-  std::vector<uint8_t> done;          // [t_max][K]: step t ended something, so t + 1 is a reset step
+  std::vector<uint8_t> done;          // [t_max][K]: the return ends at step t
   std::vector<uint8_t> bootstraps;    // [t_max][K]: V(s_{t+1}) counts (true unless step t terminated)
   std::vector<uint8_t> valid;         // [t_max][K]: step t was the policy's own; reset steps are 0
   std::vector<uint8_t> starts;        // [t_max + 1][K]: the observation is the first of an episode

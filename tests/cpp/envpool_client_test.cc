@@ -226,8 +226,7 @@ void check_endings(Pool& pool, const std::vector<Ending>& endings) {
 const std::vector<Ending> kEndings{{"an ordinary step", 0, 0, 0, 1, 0},
                                    {"a game that ended", 1, 0, 1, 0, 1},
                                    {"a truncation", 1, 1, 0, 1, 1},
-                                   {"a truncation at the very end of a game", 1, 1, 1, 0, 1},
-                                   {"a lost life", 1, 0, 0, 0, 0}};
+                                   {"a truncation at the very end of a game", 1, 1, 1, 0, 1}};
 
 TEST(what_ends_and_what_bootstraps_with_info_terminated) {
   check_endings(*make_pool(), kEndings);
@@ -253,7 +252,7 @@ struct Shown {
   int32_t lives;
   uint8_t done = 0, trunc = 0;
   int32_t terminated = 0;
-  int valid = 1, starts = 0, episode_ended = 0;
+  int valid = 1, starts = 0, ends = 0, bootstraps = 1, episode_ended = 0;
 };
 
 void check_steps(Pool& pool, const std::vector<Shown>& steps) {
@@ -267,14 +266,17 @@ void check_steps(Pool& pool, const std::vector<Shown>& steps) {
     pool.answer<int32_t>("info:terminated", {0, shown.terminated, 0});
     if (t > 0) client->send(actions.data());
     const StepBatch& batch = receive(*client);
-    if (batch.valid[1] != shown.valid || batch.starts[1] != shown.starts ||
-        batch.episode_ended[1] != shown.episode_ended)
+    const std::vector<int> said{batch.valid[1], batch.starts[1], batch.done[1], batch.bootstraps[1],
+                                batch.episode_ended[1]};
+    if (said != std::vector<int>{shown.valid, shown.starts, shown.ends, shown.bootstraps, shown.episode_ended})
       check::fail(__FILE__, __LINE__,
-                  "step " + std::to_string(t) + ": valid " + std::to_string(batch.valid[1]) + ", starts " +
-                      std::to_string(batch.starts[1]) + ", episode_ended " + std::to_string(batch.episode_ended[1]));
+                  "step " + std::to_string(t) + ": valid " + std::to_string(said[0]) + ", starts " +
+                      std::to_string(said[1]) + ", done " + std::to_string(said[2]) + ", bootstraps " +
+                      std::to_string(said[3]) + ", episode_ended " + std::to_string(said[4]));
     for (int other : {0, 2}) {
       CHECK_EQUAL(int{batch.valid[other]}, t > 0);
       CHECK_EQUAL(int{batch.starts[other]}, t == 0);
+      CHECK_EQUAL(int{batch.done[other]}, 0);
       CHECK_EQUAL(int{batch.episode_ended[other]}, 0);
     }
   }
@@ -283,62 +285,64 @@ void check_steps(Pool& pool, const std::vector<Shown>& steps) {
 constexpr Shown first_of_game(int32_t lives) {
   return {.lives = lives, .valid = 0, .starts = 1};
 }
-constexpr Shown after_a_lost_life(int32_t lives) {
-  return {.lives = lives, .valid = 0};
+constexpr Shown lost_life(int32_t lives) {
+  return {.lives = lives, .ends = 1, .bootstraps = 0};
+}
+constexpr Shown game_over(int32_t lives) {
+  return {.lives = lives, .done = 1, .terminated = 1, .ends = 1, .bootstraps = 0, .episode_ended = 1};
+}
+constexpr Shown time_is_up(int32_t lives) {
+  return {.lives = lives, .done = 1, .trunc = 1, .ends = 1, .episode_ended = 1};
 }
 
-TEST(a_step_after_an_end_is_a_reset_step_and_an_episode_starts_where_one_ended) {
-  check_steps(*make_pool(), {first_of_game(3),
-                             {.lives = 3},
-                             {.lives = 2, .done = 1},
-                             after_a_lost_life(2),
-                             {.lives = 2},
-                             {.lives = 0, .done = 1, .terminated = 1, .episode_ended = 1},
-                             first_of_game(3),
-                             {.lives = 3},
-                             {.lives = 3, .done = 1, .trunc = 1, .episode_ended = 1},
-                             first_of_game(3),
-                             {.lives = 3}});
+std::unique_ptr<Pool> pool_of_lives() {
+  auto pool = make_pool();
+  pool->specs.episodic_life = true;
+  return pool;
 }
 
-TEST(a_game_that_ends_within_the_no_ops_after_a_lost_life_is_seen_by_its_lives) {
-  check_steps(*make_pool(), {first_of_game(3),
-                             {.lives = 1, .done = 1},
-                             {.lives = 3, .valid = 0, .starts = 1, .episode_ended = 1},
-                             {.lives = 3},
-                             {.lives = 2, .done = 1},
-                             after_a_lost_life(2),
-                             {.lives = 1, .done = 1},
-                             {.lives = 3, .valid = 0, .starts = 1, .episode_ended = 1},
-                             {.lives = 0, .done = 1, .terminated = 1, .episode_ended = 1},
-                             first_of_game(3)});
+TEST(a_lost_life_ends_the_return_and_no_episode_and_nothing_is_reset) {
+  check_steps(*pool_of_lives(), {first_of_game(3),
+                                 {.lives = 3},
+                                 lost_life(2),
+                                 {.lives = 2},
+                                 lost_life(1),
+                                 {.lives = 1},
+                                 game_over(0),
+                                 first_of_game(3),
+                                 {.lives = 3}});
 }
 
-TEST(lives_that_change_otherwise_end_no_episode) {
-  check_steps(*make_pool(), {first_of_game(3),
-                             {.lives = 4},  // one that was won
-                             {.lives = 3, .done = 1},
-                             after_a_lost_life(3),
-                             {.lives = 1, .done = 1},
-                             after_a_lost_life(2),  // won within the no-ops: fewer than a game begins with
-                             {.lives = 1, .done = 1},
-                             after_a_lost_life(0),  // another one lost within the no-ops
-                             {.lives = 3}});
+TEST(a_life_that_is_lost_as_time_is_up_is_feared) {
+  Shown both = time_is_up(2);
+  both.bootstraps = 0;
+  check_steps(*pool_of_lives(), {first_of_game(3), {.lives = 3}, both, first_of_game(3), {.lives = 3}});
+}
+
+TEST(the_next_game_begins_with_fewer_lives_than_the_last_one_ended_with) {
+  check_steps(*pool_of_lives(), {first_of_game(3), {.lives = 5}, time_is_up(5), first_of_game(3), {.lives = 3}});
+}
+
+// Until it has shown its end, as Qbert does.
+TEST(where_no_life_is_left_the_game_goes_on_until_it_is_over) {
+  check_steps(*pool_of_lives(), {first_of_game(1), {.lives = 1}, {.lives = 0}, {.lives = 0}, game_over(0)});
+}
+
+TEST(a_life_that_was_won_ends_nothing_and_is_a_life_to_lose) {
+  check_steps(*pool_of_lives(), {first_of_game(3), {.lives = 4}, lost_life(3), {.lives = 3}});
+}
+
+TEST(lives_mean_nothing_unless_asked) {
+  check_steps(*make_pool(), {first_of_game(3), {.lives = 2}, {.lives = 1}, game_over(0), first_of_game(3)});
 }
 
 // The step after it does nothing but say so: the episode is counted once.
 TEST(a_game_that_ends_with_the_last_frame_of_a_reset_step_ends_with_the_next_step) {
-  check_steps(*make_pool(), {first_of_game(3),
-                             {.lives = 1, .done = 1},
-                             {.lives = 0, .terminated = 1, .valid = 0},
-                             {.lives = 0, .done = 1, .terminated = 1, .episode_ended = 1},
-                             first_of_game(3)});
-}
-
-TEST(without_lives_a_done_step_that_is_no_end_is_a_lost_life) {
-  const auto pool = make_pool();
-  pool->remove("info:lives");
-  check_steps(*pool, {first_of_game(0), {.lives = 1, .done = 1}, after_a_lost_life(3), {.lives = 3}});
+  check_steps(*pool_of_lives(), {first_of_game(3),
+                                 game_over(2),
+                                 {.lives = 0, .terminated = 1, .valid = 0, .starts = 1},
+                                 game_over(0),
+                                 first_of_game(3)});
 }
 
 TEST(a_pool_that_was_reset_anew_shows_first_observations) {
@@ -513,6 +517,11 @@ TEST(specs_that_are_not_built_are_refused) {
       {"state has no reward", [](Pool& p) { p.remove("reward"); }},
       {"state has no done", [](Pool& p) { p.remove("done"); }},
       {"state has no trunc", [](Pool& p) { p.remove("trunc"); }},
+      {"state has no info:lives",
+       [](Pool& p) {
+         p.specs.episodic_life = true;
+         p.remove("info:lives");
+       }},
       {"state has no obs", [](Pool& p) { p.remove("obs"); }},
       {"state has no obs", [](Pool& p) { p.state("obs").key = "obs:camera"; }},
       {"reward is float64", [](Pool& p) { p.state("reward").dtype = "float64"; }},

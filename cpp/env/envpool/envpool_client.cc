@@ -55,6 +55,7 @@ EnvPoolClient::EnvPoolClient(const EnvPoolSpecs& specs, std::shared_ptr<void> ow
     : owner_(std::move(owner)),
       spec_(specs.env),
       first_choice_(specs.first_choice),
+      episodic_life_(specs.episodic_life),
       handle_in_(specs.handle),
       handle_out_(specs.handle) {
   const auto num_envs = static_cast<size_t>(spec_.num_envs);
@@ -88,11 +89,12 @@ EnvPoolClient::EnvPoolClient(const EnvPoolSpecs& specs, std::shared_ptr<void> ow
   std::iota(env_ids_.begin(), env_ids_.end(), 0);
   const std::vector<xla::Call::Operand> arguments = bind_actions(specs);
 
-  ended_.resize(num_envs);
+  if (episodic_life_ && !lives_) throw std::runtime_error("EnvPool's state has no info:lives");
   lives_before_.resize(num_envs);
-  first_lives_.resize(num_envs);
-  for (std::vector<uint8_t>* flags : {&bootstraps_, &episode_ended_, &valid_, &starts_}) flags->resize(num_envs);
-  batch_ = {reward_, raw_reward_, done_, bootstraps_.data(), episode_ended_.data(), valid_.data(), starts_.data()};
+  for (std::vector<uint8_t>* flags : {&ends_, &bootstraps_, &episode_ended_, &valid_, &starts_})
+    flags->resize(num_envs);
+  batch_ = {reward_,       raw_reward_,   ends_.data(), bootstraps_.data(), episode_ended_.data(),
+            valid_.data(), starts_.data()};
 
   std::vector<xla::Call::Operand> recv_argument{{xla::kU8, {8}, &handle_in_}};
   std::vector<xla::Call::Operand> send_result{{xla::kU8, {8}, &handle_out_}};
@@ -168,19 +170,15 @@ const StepBatch& EnvPoolClient::recv(void* observations) {
   for (int i = 0; i < spec_.num_envs; ++i) {
     if (env_id_[i] != i) throw std::runtime_error("EnvPool returned its environments out of order");
     const bool terminated = terminated_ ? says_terminated(i) : done_[i] && !truncated_[i];
+    starts_[i] = was_reset_ || episode_ended_[i];  // by the step before
+    valid_[i] = !starts_[i];
     // The button that EnvPool presses at the end of a reset step may end a game: `done` comes one step later.
-    const bool episode_ended = done_[i] && (terminated || truncated_[i]);
-    // EnvPool plays no-ops after a lost life, too. When the game ends within them it is reset without a word. Its lives
-    // tell: there are again as many as a game begins with. A life that was won meanwhile seldom makes as many.
-    const bool reset_unseen = !was_reset_ && ended_[i] == Ended::life && lives_ && lives_[i] > lives_before_[i] &&
-                              lives_[i] >= first_lives_[i];
-    bootstraps_[i] = !done_[i] || (truncated_[i] && !terminated);
-    episode_ended_[i] = episode_ended || reset_unseen;
-    valid_[i] = !was_reset_ && ended_[i] == Ended::nothing;
-    starts_[i] = was_reset_ || ended_[i] == Ended::episode || reset_unseen;
-    ended_[i] = episode_ended ? Ended::episode : done_[i] ? Ended::life : Ended::nothing;
-    if (lives_ && starts_[i]) first_lives_[i] = lives_[i];
-    if (lives_) lives_before_[i] = lives_[i];
+    episode_ended_[i] = done_[i];
+    // Where none is left the game is over, or has some frames to go.
+    const bool lost_life = episodic_life_ && valid_[i] && lives_[i] > 0 && lives_[i] < lives_before_[i];
+    ends_[i] = done_[i] || lost_life;
+    bootstraps_[i] = !ends_[i] || (truncated_[i] && !terminated && !lost_life);
+    if (episodic_life_) lives_before_[i] = lives_[i];
   }
   was_reset_ = true;  // when the next recv() comes without a send()
   return batch_;

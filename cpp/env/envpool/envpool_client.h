@@ -35,6 +35,7 @@ struct EnvPoolSpecs {
   EnvSpec env;
   std::vector<Encoding> encodings;  // of what an observation consists of
   int first_choice = 0;             // what the pool calls the discrete choice 0
+  bool episodic_life = false;       // a lost life ends the return; the pool itself plays on
 };
 
 class EnvPoolClient final : public EnvClient {
@@ -64,6 +65,7 @@ class EnvPoolClient final : public EnvClient {
   const std::shared_ptr<void> owner_;
   const EnvSpec spec_;
   const int first_choice_;
+  const bool episodic_life_;
   int64_t handle_in_ = 0, handle_out_ = 0;
   std::vector<std::vector<uint64_t>> storage_;  // a result each, 8-byte aligned
   // The one result that is the observation as it is, written where the caller wants it; or what must be made of
@@ -76,14 +78,12 @@ class EnvPoolClient final : public EnvClient {
   const float* raw_reward_ = nullptr;
   const uint8_t* done_ = nullptr;
   const uint8_t* truncated_ = nullptr;
-  const void* terminated_ = nullptr;  // null where the family has none: then done && !truncated
-  bool terminated_is_byte_ = false;   // and not int32
-  const int32_t* lives_ = nullptr;    // null where the family has none
-  enum class Ended : uint8_t { nothing, life, episode };
-  std::vector<Ended> ended_;  // by the last step, whose successor is a reset step unless it is `nothing`
-  std::vector<int32_t> lives_before_, first_lives_;  // as of the last step; with which the game began
-  bool was_reset_ = true;                            // nothing was sent since: the pool was reset
-  std::vector<uint8_t> bootstraps_, episode_ended_, valid_, starts_;
+  const void* terminated_ = nullptr;   // null where the family has none: then done && !truncated
+  bool terminated_is_byte_ = false;    // and not int32
+  const int32_t* lives_ = nullptr;     // null where the family has none
+  std::vector<int32_t> lives_before_;  // as of the last step
+  bool was_reset_ = true;              // nothing was sent since: the pool was reset
+  std::vector<uint8_t> ends_, bootstraps_, episode_ended_, valid_, starts_;
   std::vector<int32_t> env_ids_;
   Dtype action_dtype_ = Dtype::int32;
   std::vector<uint64_t> actions_;  // [num_envs][spec_.action.size()] of action_dtype_
