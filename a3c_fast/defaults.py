@@ -136,7 +136,8 @@ FAMILY_DEFAULTS: Mapping[tuple[Problem, Family], Mapping[str, Any]] = {
     ("continuous", "mujoco.metaworld"): _FEWER,
     ("continuous", "mujoco.myosuite"): _FEW,
     ("continuous", "mujoco.playground"): _FEW,
-    # Goals that are seldom reached: where nothing happens, normalized advantages are noise of deviation 1.
+    # Chosen on FetchReach, whose goal is seldom reached at first: while nothing happens, normalized advantages are
+    # noise of deviation 1.
     ("continuous", "mujoco.robotics"): {
         **_FEWER,
         "normalize_advantages": False,
@@ -145,6 +146,7 @@ FAMILY_DEFAULTS: Mapping[tuple[Problem, Family], Mapping[str, Any]] = {
     },
     ("image", "gfootball"): {"envs_per_worker": 8},
     ("image", "vizdoom"): {"envs_per_worker": 8},
+    ("discrete", "box2d"): {"t_max": 128, "envs_per_update": 1},
     ("discrete", "classic_control"): _NOT_NORMALIZED,
     ("discrete", "toy_text"): _NOT_NORMALIZED,
 }

@@ -11,8 +11,8 @@ T = TypeVar("T")
 _SLICE_SECONDS = 0.1  # how long a wait stays away from Python, and so from signal handlers
 
 
-def in_a_thread(make: Callable[[], T], name: str) -> T:
-    """What `make` returns or raises, called in a new thread.
+def in_a_thread(make: Callable[[], T], name: str, meanwhile: Callable[[], None] = lambda: None) -> T:
+    """What `make` returns or raises, called in a new thread; `meanwhile` is called again and again by the caller's.
 
     What the caller's thread has set in torch is not set there, and a pool of threads that LibTorch makes for it is not
     the caller's: after a fork the child could not use that one.
@@ -30,6 +30,7 @@ def in_a_thread(make: Callable[[], T], name: str) -> T:
     thread.start()
     while thread.is_alive():
         thread.join(_SLICE_SECONDS)
+        meanwhile()
     if failed:
         raise failed[0]
     return made[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from a3c_fast.cli import EXIT_BAD_CONFIG, EXIT_FAILED, fail, parse_known, said
 from a3c_fast.errors import CheckpointError, ConfigError
@@ -42,15 +42,29 @@ def parse_with_training(cls: type[T], prog: str, *, sets: Sequence[str] = ()) ->
     """
     from a3c_fast.config import Config
 
+    args, given = parse_beside_training(cls, prog, sets={"run_dir": "keeps none", **dict.fromkeys(sets, _SETS)})
+    return args, Config(**given)
+
+
+_SETS = "sets it itself"
+_ENDS_A_RUN = ("max_minutes", "stop_at_return", "stop_at_evaluation", "evaluate_patience")
+
+
+def parse_beside_training(cls: type[T], prog: str, *, sets: Mapping[str, str]) -> tuple[T, dict[str, Any]]:
+    """A program's own flags, and those of `a3c-fast train` as they were said.
+
+    Raises `ConfigError` for what the program `sets` itself, in these words, and for settings that would end a run.
+    """
+    from a3c_fast.config import Config
+
     args, rest = parse_known(cls, prog=prog)
     given = said(Config, rest, prog=prog)
-    for name in (*sets, "run_dir"):
+    for name, how in sets.items():
         if name in given:
-            raise ConfigError(name, given[name], f"{prog} {'keeps none' if name == 'run_dir' else 'sets it itself'}")
+            raise ConfigError(name, given[name], f"{prog} {how}")
     if given.pop("resume", False):
         raise ConfigError("resume", True, f"{prog} ends its runs by rules of its own")
-    config = Config(**given)
-    for name in ("max_minutes", "stop_at_return"):
-        if (value := getattr(config, name)) not in (0, None):
-            raise ConfigError(name, value, f"{prog} ends its runs by rules of its own")
-    return args, config
+    for name in _ENDS_A_RUN:
+        if given.get(name) not in (None, "0", "None"):
+            raise ConfigError(name, given[name], f"{prog} ends its runs by rules of its own")
+    return args, given

@@ -8,6 +8,7 @@ same for all games.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json as json_module
 import math
@@ -15,7 +16,7 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from a3c_fast.config import Config
 from a3c_fast.errors import ConfigError
 from a3c_fast.human_scores import SCORES
-from bench.command import check_positive, errors_in_one_sentence, parse_with_training
+from bench.command import check_positive, errors_in_one_sentence, parse_beside_training
 from bench.energy import Energy
 from bench.machine import machine
 
@@ -38,7 +39,6 @@ ATARI_5 = {
 }
 _FIRST = ("Breakout-v5", "BeamRider-v5", "Qbert-v5", "SpaceInvaders-v5", "Seaquest-v5")
 GAMES = (*_FIRST, *(game for game in ATARI_5 if game not in _FIRST))
-_OF_ONE_RUN = ("env_id", "seed", "run_dir")
 
 
 @dataclass(frozen=True)
@@ -70,65 +70,79 @@ class Run:
         assert self.config.run_dir is not None
         return self.config.run_dir
 
-    @property
-    def result_file(self) -> Path:
-        return self.directory / "suite_run.json"
+    def beside(self, name: str) -> Path:
+        """A file of ours in the run directory."""
+        return self.directory / f"suite_{name}.json"
 
     def result(self, episodes: int) -> dict[str, Any] | None:
         """What is known of it; None where it is not finished and evaluated with so many episodes."""
-        try:
-            found: dict[str, Any] = json_module.loads(self.result_file.read_text())
-        except FileNotFoundError:
+        found = _read(self.beside("run"))
+        if found is None or found["score"]["episodes"] != episodes or found["step"] < self.config.total_steps:
             return None
-        return found if found["score"]["episodes"] == episodes and found["step"] >= self.config.total_steps else None
+        return found
 
 
-def runs_of(args: Arguments, config: Config) -> list[Run]:
+def runs_of(args: Arguments, given: Mapping[str, Any]) -> list[Run]:
     """Every seed of the first game, then of the next: half of a suite has whole games.
 
     Raises `ConfigError` for a game that cannot be trained, and for a run that is there with other settings.
     """
-    runs = []
+    runs: dict[Path, Run] = {}
     for game in args.games:
+        config = Config(**given, env_id=game)
         for seed in range(config.seed, config.seed + args.seeds):
             name = f"{game.replace(':', '_').replace('/', '_')}_seed_{seed}"
-            runs.append(Run(config.replace(env_id=game, seed=seed, run_dir=args.output / name)))
-    for run in runs:
-        _refuse_another(run)
-    return runs
+            run = Run(as_it_was_begun(config.replace(seed=seed, run_dir=args.output / name)))
+            if run.directory in runs:
+                raise ConfigError("games", game, f"{run.directory} would be the directory of two runs")
+            runs[run.directory] = run
+    return list(runs.values())
 
 
-def _refuse_another(run: Run) -> None:
+def as_it_was_begun(config: Config) -> Config:
+    """With what was measured when the run began, and its number of workers. Raises `ConfigError` for another run."""
     from a3c_fast.stored_run import StoredRun
 
-    stored = StoredRun.read(run.directory).config
+    assert config.run_dir is not None
+    stored = StoredRun.read(config.run_dir).config
     if stored is None:
-        return
-    measured = {"observation_offset", "observation_scale", "num_workers"}  # `auto` and 0 until the run begins
-    of_one_command = {"run_dir", "resume"}
+        return config
+    kept: dict[str, Any] = {}
+    for name, until_it_begins in (("observation_offset", "auto"), ("observation_scale", "auto"), ("num_workers", 0)):
+        if getattr(config, name) == until_it_begins:
+            kept[name] = getattr(stored, name)
+    config = config.replace(**kept)
     for field in dataclasses.fields(Config):
-        theirs, ours = getattr(stored, field.name), getattr(run.config, field.name)
-        if theirs != ours and field.name not in of_one_command and not (field.name in measured and ours in ("auto", 0)):
-            raise ConfigError(
-                field.name,
-                ours,
-                f"{run.directory} was made with {theirs!r}: other settings need another --output",
-            )
+        theirs, ours = getattr(stored, field.name), getattr(config, field.name)
+        if theirs != ours and field.name not in ("run_dir", "resume"):
+            reason = f"{config.run_dir} was made with {theirs!r}: other settings need another --output"
+            raise ConfigError(field.name, ours, reason)
+    return config
 
 
 def train_and_evaluate(run: Run, episodes: int) -> dict[str, Any]:
-    """Trains to the end, from where the run stands, and evaluates; keeps the result beside it."""
+    """Trains to the end, from where the run stands, and evaluates; keeps the result beside it.
+
+    Raises `RuntimeError` where one of them fails, and `KeyboardInterrupt` where one was stopped by a signal.
+    """
     from a3c_fast import metrics
 
     run.directory.parent.mkdir(parents=True, exist_ok=True)
-    settings = run.directory.with_suffix(".toml")
+    settings = run.directory.with_name(f"{run.directory.name}.suite.toml")
     settings.unlink(missing_ok=True)
     run.config.to_file(settings)
+    before = _read(run.beside("energy"))
+    is_known = before is not None or not metrics.read(run.directory)
     energy = Energy()
-    begins_anew = not metrics.read(run.directory)
-    _call("a3c_fast.train", "--config", str(settings), "--resume")
-    settings.unlink()
-    joules = energy.joules() if begins_anew else None
+    try:
+        _call("a3c_fast.train", "--config", str(settings), "--resume", meanwhile=energy.look)
+    finally:
+        settings.unlink(missing_ok=True)
+        joules = energy.joules() if is_known else None
+        if joules is not None and before is not None:
+            joules = None if before["joules"] is None else joules + before["joules"]
+        if run.directory.is_dir():
+            _write(run.beside("energy"), {"joules": joules})
     score = json_module.loads(_call("a3c_fast.evaluate", str(run.directory), "--episodes", str(episodes), "--json"))
     last = metrics.read(run.directory)[-1]
     result = {
@@ -139,25 +153,62 @@ def train_and_evaluate(run: Run, episodes: int) -> dict[str, Any]:
         "training_return": last["mean_return_100"],
         "joules": joules,
         "score": {name: value for name, value in score.items() if name != "env_id"},
+        "machine": machine(),
     }
-    written = run.result_file.with_suffix(".tmp")
-    written.write_text(json_module.dumps(result) + "\n")
-    written.replace(run.result_file)
+    _write(run.beside("run"), result)
     return result
 
 
-def _call(module: str, *arguments: str) -> str:
-    """A command, to its end; what it printed. Raises `KeyboardInterrupt` where it was stopped by a signal."""
-    # In a session of its own Ctrl-C does not reach it but through us: the second signal would leave at once.
-    command = [sys.executable, "-m", module, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        written, _ = process.communicate()
-    except BaseException:
-        process.send_signal(signal.SIGINT)
-        process.communicate()  # until all is saved
-        raise
-    if process.returncode > 128 or process.returncode < 0:
+        found: dict[str, Any] = json_module.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    written = path.with_suffix(".tmp")
+    written.write_text(json_module.dumps(content) + "\n")
+    written.replace(path)
+
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPED = {*(128 + number for number in _STOPPING), *(-number for number in _STOPPING)}  # exit statuses
+_LOOK_SECONDS = 60.0
+
+
+def _ends_with_us() -> None:
+    """Of a child: SIGTERM, at which it saves, when this process is gone, however."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def _call(module: str, *arguments: str, meanwhile: Callable[[], None] = lambda: None) -> str:
+    """A command, to its end; what it printed. `meanwhile` is called every minute.
+
+    Raises `KeyboardInterrupt` where it was stopped by a signal, `RuntimeError` where it failed.
+    """
+    # In a session of its own Ctrl-C does not reach it but through us: the second signal would leave at once.
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_ends_with_us,
+    )
+    while True:
+        try:
+            written, _ = process.communicate(timeout=_LOOK_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            meanwhile()
+        except BaseException:
+            for number in _STOPPING:  # once is enough, and what the run has to save takes its time
+                signal.signal(number, signal.SIG_IGN)
+            process.terminate()
+            process.communicate()
+            raise
+    if process.returncode in _STOPPED:
         raise KeyboardInterrupt
     if process.returncode:
         raise RuntimeError(f"{module} {' '.join(arguments)} ended with status {process.returncode}")
@@ -172,7 +223,7 @@ def atari_5_median(human_normalized: Mapping[str, float]) -> float | None:
     return float(10**power - 1) / 100
 
 
-def summary(results: Sequence[Mapping[str, Any]], config: Config, facts: Mapping[str, Any]) -> dict[str, Any]:
+def summary(results: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
     """By game the runs and means over seeds, and what the games are together."""
     games: dict[str, Any] = {}
     for result in results:
@@ -189,10 +240,7 @@ def summary(results: Sequence[Mapping[str, Any]], config: Config, facts: Mapping
         "human_normalized_median": statistics.median(normalized.values()) if normalized else None,
         "atari_5_median": atari_5_median(normalized),
         "training_minutes": sum(result["training_seconds"] for result in results) / 60,
-        "config": {
-            name: value for name, value in config.to_json().items() if name not in ("env_id", "seed", "run_dir")
-        },
-        "machine": facts,
+        "settings": dict(given),
     }
 
 
@@ -212,15 +260,20 @@ def draw(runs: Sequence[Run], results: Sequence[Mapping[str, Any]], path: Path) 
     panels(curves, dots, {game: SCORES[game][1] for game in curves if game in SCORES}, path)
 
 
-def progress(runs: Sequence[Run], episodes: int) -> Iterator[list[dict[str, Any]]]:
-    """The results that there are, before the first run and after each one."""
-    results = [found for run in runs if (found := run.result(episodes)) is not None]
-    yield results
+def progress(runs: Sequence[Run], episodes: int, failed: list[Run]) -> Iterator[list[dict[str, Any]]]:
+    """The results that there are, before the first run and after each one. Runs that fail are added to `failed`."""
+    results = {run: run.result(episodes) for run in runs}
+    yield [found for found in results.values() if found is not None]
     for run in runs:
-        if run.result(episodes) is None:
-            print(f"{run.directory.name}: trains to {run.config.total_steps:,} steps", file=sys.stderr, flush=True)
-            results = [*results, train_and_evaluate(run, episodes)]
-            yield results
+        if results[run] is not None:
+            continue
+        print(f"{run.directory.name}: trains to {run.config.total_steps:,} steps", file=sys.stderr, flush=True)
+        try:
+            results[run] = train_and_evaluate(run, episodes)
+        except RuntimeError as error:
+            print(f"{run.directory.name}: {error}", file=sys.stderr, flush=True)
+            failed.append(run)
+        yield [found for found in results.values() if found is not None]
 
 
 def in_words(found: Mapping[str, Any]) -> str:
@@ -236,24 +289,31 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 @errors_in_one_sentence()
 def main() -> None:
-    """The command. Exit status 130 where it was stopped on the way."""
-    args, config = parse_with_training(Arguments, "python -m bench.suite", sets=("env_id",))
+    """The command. Exit status 130 where it was stopped on the way, 1 where a run failed."""
+    sets = {"env_id": "has --games", "run_dir": "has --output"}
+    args, given = parse_beside_training(Arguments, "python -m bench.suite", sets=sets)
     check_positive(args, "seeds", "episodes")
+    args = dataclasses.replace(args, output=args.output.expanduser())
     if not args.games:
         raise ConfigError("games", args.games, "there must be at least one")
-    runs = runs_of(args, config)
-    facts, found = machine(), {}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    runs = runs_of(args, given)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    failed: list[Run] = []
+    found = summary([], given)
     try:
-        for results in progress(runs, args.episodes):
-            found = summary(results, runs[0].config, facts)
+        for results in progress(runs, args.episodes, failed):
+            found = summary(results, given)
             if results:
-                (args.output / "suite.json").write_text(json_module.dumps(found) + "\n")
+                _write(args.output / "suite.json", found)
                 draw(runs, results, args.output / "suite.png")
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
     print(json_module.dumps(found) if args.json else in_words(found))
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed; the same command tries them again")
 
 
 if __name__ == "__main__":

@@ -336,7 +336,7 @@ def test_a_wait_says_what_it_is_for(has_store: bool, monkeypatch: pytest.MonkeyP
         pytest.warns(RuntimeWarning, match=f"^host 1 of 2: waits for {what}, for ten minutes at most$"),
         pytest.raises(HostsError, match="rank 0, which has not begun" if has_store else "cannot be reached"),
     ):
-        Hosts(launch).agree(Config(env_id="CartPole-v1", host_timeout_seconds=PATIENCE if has_store else 0.2))
+        Hosts(launch).agree(Config(env_id="CartPole-v1", host_timeout_seconds=PATIENCE if has_store else 2))
     del store
 
 
@@ -651,7 +651,7 @@ def test_a_program_runs_twice(job: Any, tmp_path: Path) -> None:
 
 def test_one_that_waits_for_others_is_stopped_at_once(job: Any, tmp_path: Path) -> None:
     first = job(2).train(0, *ENDLESS, "--run-dir", "run", cwd=tmp_path)  # and nobody else
-    first.until(lambda: "host 0 of 2: waits for the other hosts to begin, for a minute at most" in first.stderr())
+    first.until(lambda: "host 0 of 2: waits for the other hosts to begin" in first.stderr())
     first.send(signal.SIGINT)
     result = first.result()
     assert result.status == 130

@@ -21,7 +21,7 @@ EVENTS = {"none": (0, 1), "life": (1, 0), "terminated": (1, 0), "truncated": (1,
 
 @st.composite
 def rollouts(draw: Any) -> dict[str, Any]:
-    """A rollout with life losses, terminations, truncations, and the reset step after each."""
+    """A rollout with lost lives, terminations and truncations, and the reset step after an episode."""
     steps, num_envs = draw(st.integers(1, 12)), draw(st.integers(1, 4))
     numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rewards = numbers.normal(size=(steps, num_envs)).astype(np.float32)
@@ -35,7 +35,7 @@ def rollouts(draw: Any) -> dict[str, Any]:
                 continue
             event = draw(st.sampled_from(["none", "none", "none", "life", "terminated", "truncated"]))
             done[t, k], bootstraps[t, k] = EVENTS[event]
-            previous = event != "none"
+            previous = event in ("terminated", "truncated")
     return {"rewards": rewards, "done": done, "bootstraps": bootstraps, "values": values}
 
 

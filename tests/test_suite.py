@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, read_lines, wait_until
 
-from a3c_fast import Config
 from a3c_fast.human_scores import human_normalized
 from bench.energy import Energy
 from bench.suite import GAMES, atari_5_median, summary
@@ -96,19 +95,23 @@ def result_of(env_id: str, seed: int, mean_return: float) -> dict[str, Any]:
 
 def test_what_games_are_together() -> None:
     results = [result_of("Breakout-v5", 1, 1.7), result_of("Breakout-v5", 2, 30.5), result_of("Qbert-v5", 1, 163.9)]
-    found = summary([*results, result_of("CartPole-v1", 1, 500.0)], Config(), {})
+    found = summary([*results, result_of("CartPole-v1", 1, 500.0)], {"gamma": "0.9"})
     assert list(found["games"]) == ["Breakout-v5", "Qbert-v5", "CartPole-v1"]
     assert found["games"]["Breakout-v5"]["mean_return"] == pytest.approx(16.1)
     assert [game["human_normalized"] for game in found["games"].values()] == [pytest.approx(0.5), 0.0, None]
     assert found["human_normalized_median"] == pytest.approx(0.25)
     assert (found["atari_5_median"], found["training_minutes"]) == (None, 2.0)
+    assert found["settings"] == {"gamma": "0.9"}
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         (("--games", "Pomg-v5"), "env_id is 'Pomg-v5', but EnvPool"),
-        (("--env-id", "Pong-v5"), "env_id is 'Pong-v5', but python -m bench.suite sets it itself"),
+        (("--env-id", "Pong-v5"), "env_id is 'Pong-v5', but python -m bench.suite has --games"),
+        (("--run-dir", "r"), "run_dir is 'r', but python -m bench.suite has --output"),
+        (("--stop-at-evaluation", "3"), "stop_at_evaluation is '3', but python -m bench.suite ends its runs by rules"),
+        (("--games", "a/b:c", "a_b:c"), "env_id is"),
         (("--seeds", "0"), "seeds is 0, but it must be greater than 0"),
     ],
 )
@@ -136,5 +139,9 @@ def test_energy_is_that_of_all_packages(tmp_path: Path) -> None:
     counter(tmp_path, 1, "package-1", "1000000")  # turned over
     counter(tmp_path, 2, "psys", "900000000")
     assert energy.joules() == pytest.approx(2.5 + 2.0)
+    counter(tmp_path, 1, "package-1", "999500000")
+    energy.look()
+    counter(tmp_path, 1, "package-1", "500000")
+    assert energy.joules() == pytest.approx(2.5 + 2.0 + 998.5 + 1.0)
     (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
     assert energy.joules() is None

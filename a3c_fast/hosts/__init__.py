@@ -218,7 +218,7 @@ class Hosts:
         )
         self._run += 1
         self._outcome = exchange.outcome
-        waiting = Waiting(self._tell, "waits for the other hosts to begin, for a minute at most")
+        waiting = Waiting(self._tell, "waits for the other hosts to begin")
         try:
             while not exchange.joined.is_set():  # no lock, as signal handlers may come by
                 time.sleep(_POLL_SECONDS)
@@ -337,13 +337,12 @@ class Hosts:
         while True:
             try:
                 own_address(self.launch.address)
-                return in_a_thread(connect, "store")  # while this one handles signals
+                return in_a_thread(connect, "store", waiting.look)  # while this one handles signals
             except (RuntimeError, OSError) as error:
                 has_no_name_yet = isinstance(error, OSError)
                 if (opens and not has_no_name_yet) or time.monotonic() - began > _START_PATIENCE:
                     doing = "opened" if opens else "reached"
                     raise HostsError(f"{where} cannot be {doing}: {error}") from error
                 time.sleep(_SLICE_SECONDS)
-                waiting.look()
             if self._interrupted:
                 raise HostsError("interrupted while it waited for rank 0")

@@ -3,8 +3,9 @@
 // Who calls: one worker thread, alternately recv() and send(), beginning with recv(), which returns the
 // observations of the reset. recv() blocks until every environment of the batch has stepped and has no timeout;
 // a worker therefore stops only after a recv() and before its next send(). Neither takes the GIL.
-// Autoreset is next-step: the send() after `done` only resets and ignores the action. Only the client knows what such
-// a reset step led to, so it says of each step whether it was the agent's own and whether an episode begins.
+// Autoreset is next-step: the send() after `episode_ended` only resets and ignores the action. Only the client knows
+// what an environment does by itself, so it says of each step whether it was the agent's own and whether an episode
+// begins.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ struct StepBatch {
   const float* reward;           // what the agent learns from (clipped when asked)
   const float* raw_reward;       // what the game paid
   const uint8_t* done;           // the return ends here: an episode has ended or, when asked, a life is lost
-  const uint8_t* bootstraps;     // 1 unless this step truly ended things: !done || (truncated && !terminated)
+  const uint8_t* bootstraps;     // 0 where this step ended things: terminated, or a life was lost when asked
   const uint8_t* episode_ended;  // terminated || truncated, never a lost life
   const uint8_t* valid;          // the action was the agent's: 0 for a reset step, whose rewards are nobody's
   const uint8_t* starts;         // the observation is the first of an episode

@@ -49,7 +49,7 @@ void choose_actions(Worker& worker, int t) {
 }
 
 // Writes what came of the actions at t. A reset step ignores its action: nothing is learned from it, and what it pays
-// is nobody's. An episode may end within it, where the environment plays on by itself.
+// is nobody's.
 void record_step(Worker& worker, Shared& shared, int t, const StepBatch& batch) {
   Rollout& rollout = worker.rollout;
   for (int k = 0; k < rollout.num_envs; ++k) {

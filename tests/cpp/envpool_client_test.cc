@@ -194,7 +194,8 @@ TEST(what_nobody_must_have_is_ignored_where_it_has_another_type_or_shape) {
   const auto client = pool->client();
   const StepBatch& batch = receive(*client);
   CHECK_EQUAL(batch.raw_reward[1], -2.0f);
-  CHECK_EQUAL(int{batch.episode_ended[0]}, 1);  // a lost life, were it known that nothing terminated
+  CHECK_EQUAL(int{batch.episode_ended[0]}, 1);
+  CHECK_EQUAL(int{batch.bootstraps[0]}, 0);
 }
 
 struct Ending {

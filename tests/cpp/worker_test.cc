@@ -29,7 +29,6 @@ struct Step {
   float reward = 0;
   bool done = false, terminated = false, truncated = false;
   float raw_reward = 0;
-  bool reset_unseen = false;  // of a reset step: an episode ended within it and another one began
 };
 
 // Calls `script(t, env)` for what comes of the t-th send(). The observation of step t is a function of t and env.
@@ -50,14 +49,14 @@ class ScriptedEnv final : public EnvClient {
     for (int env = 0; env < spec_.num_envs; ++env) {
       const Step step = recvs_ == 0 ? Step{} : script_(recvs_ - 1, env);
       if (recvs_ > 0) {
-        starts_[env] = (done_[env] && episode_ended_[env]) || step.reset_unseen;
-        valid_[env] = !done_[env];
+        starts_[env] = episode_ended_[env];
+        valid_[env] = !episode_ended_[env];
       }
       reward_[env] = step.reward;
       raw_reward_[env] = step.raw_reward;
       done_[env] = step.done;
       bootstraps_[env] = !step.done || (step.truncated && !step.terminated);
-      episode_ended_[env] = step.terminated || step.truncated || step.reset_unseen;
+      episode_ended_[env] = step.terminated || step.truncated;
       write_observation(recvs_, env, static_cast<float*>(observations) + env * 4);
     }
     ++recvs_;
@@ -275,10 +274,11 @@ TEST(the_step_after_an_end_is_masked_also_across_rollouts) {
   CHECK(ints(run.worker.rollout.bootstraps) == (std::vector<int>{1, 1, 0, 1, 1, 1, 1, 1, 1, 1}));
   CHECK_EQUAL(run.shared.steps.load(), 9);
   run.rollouts(1);
-  CHECK(ints(run.worker.rollout.valid) == (std::vector<int>{1, 0, 1, 1, 1, 1, 1, 0, 1, 1}));
+  CHECK(ints(run.worker.rollout.valid) == (std::vector<int>{1, 0, 1, 1, 1, 1, 1, 1, 1, 1}));
+  CHECK(ints(run.worker.rollout.done) == (std::vector<int>{0, 0, 0, 0, 0, 1, 0, 0, 0, 0}));
   CHECK(ints(run.worker.rollout.bootstraps) == (std::vector<int>{1, 1, 1, 1, 1, 0, 1, 1, 1, 1}));
-  CHECK_EQUAL(run.shared.steps.load(), 9 + 8);
-  CHECK_EQUAL(run.shared.claimed.load(), 9 + 8);
+  CHECK_EQUAL(run.shared.steps.load(), 9 + 9);
+  CHECK_EQUAL(run.shared.claimed.load(), 9 + 9);
 }
 
 TEST(what_a_masked_step_pays_teaches_nothing) {
@@ -316,8 +316,8 @@ TEST(a_rollout_of_masked_steps_alone_updates_nothing) {
 TEST(episodes_sum_the_raw_reward_and_end_with_the_game) {
   Run run(small_config(1), 1, [](int64_t t, int) {
     Step step{.reward = 1, .raw_reward = 10};
-    if (t == 1) step.done = true;               // a lost life: the game goes on
-    if (t == 2 || t == 7) step.raw_reward = 0;  // the reset steps
+    if (t == 1) step.done = true;     // a lost life: the game goes on
+    if (t == 7) step.raw_reward = 0;  // the reset step
     if (t == 6) step.done = step.terminated = true;
     if (t == 11) step.done = step.truncated = true;
     return step;
@@ -326,36 +326,12 @@ TEST(episodes_sum_the_raw_reward_and_end_with_the_game) {
   CHECK_EQUAL(run.shared.episodes.summary().episodes, 0);
   run.rollouts(1);
   CHECK_EQUAL(run.shared.episodes.summary().episodes, 1);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, 60, 1e-9);  // steps 0 to 6 but the reset
-  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, 6, 1e-9);
+  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, 70, 1e-9);  // steps 0 to 6
+  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, 7, 1e-9);
   run.rollouts(1);
   CHECK_EQUAL(run.shared.episodes.summary().episodes, 2);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, (60 + 40) / 2.0, 1e-9);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, (6 + 4) / 2.0, 1e-9);
-}
-
-TEST(an_episode_that_ends_within_a_reset_step_is_counted_and_the_next_one_begins) {
-  Run run(small_config(1), 1, [](int64_t t, int) {
-    Step step{.reward = 1, .raw_reward = 10};
-    if (t == 1 || t == 6) step.done = true;  // lost lives
-    if (t == 2) step = {};                   // the game goes on
-    if (t == 7) step = {.reset_unseen = true};
-    if (t == 11) step.done = step.terminated = true;
-    return step;
-  });
-  run.rollouts(1);
-  CHECK_EQUAL(run.shared.episodes.summary().episodes, 0);
-  CHECK(ints(run.worker.rollout.starts) == (std::vector<int>{0, 0, 0, 0, 0, 0}));  // the first row is the next one's
-  run.rollouts(1);
-  CHECK(ints(run.worker.rollout.valid) == (std::vector<int>{1, 1, 0, 1, 1}));
-  CHECK(ints(run.worker.rollout.starts) == (std::vector<int>{0, 0, 0, 1, 0, 0}));
-  CHECK_EQUAL(run.shared.episodes.summary().episodes, 1);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, 60, 1e-9);  // steps 0 to 6 but the reset
-  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, 6, 1e-9);
-  run.rollouts(1);
-  CHECK_EQUAL(run.shared.episodes.summary().episodes, 2);
-  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, (60 + 40) / 2.0, 1e-9);
-  CHECK(ints(run.worker.rollout.starts) == (std::vector<int>{0, 0, 0, 1, 0, 0}));
+  CHECK_CLOSE(run.shared.episodes.summary().mean_return_100, (70 + 40) / 2.0, 1e-9);
+  CHECK_CLOSE(run.shared.episodes.summary().mean_length_100, (7 + 4) / 2.0, 1e-9);
 }
 
 TEST(what_a_reset_step_pays_is_in_no_return) {
