@@ -55,7 +55,7 @@ def parse_beside_training(cls: type[T], prog: str, *, sets: Mapping[str, str]) -
 
     Raises `ConfigError` for what the program `sets` itself, in these words, and for settings that would end a run.
     """
-    from a3c_fast.config import Config
+    from a3c_fast.config import Config, plain_value
 
     args, rest = parse_known(cls, prog=prog)
     given = said(Config, rest, prog=prog)
@@ -65,6 +65,7 @@ def parse_beside_training(cls: type[T], prog: str, *, sets: Mapping[str, str]) -
     if given.pop("resume", False):
         raise ConfigError("resume", True, f"{prog} ends its runs by rules of its own")
     for name in _ENDS_A_RUN:
-        if given.get(name) not in (None, "0", "None"):
-            raise ConfigError(name, given[name], f"{prog} ends its runs by rules of its own")
+        value = None if given.get(name) is None else plain_value(name, given[name])
+        if value not in (0, None):
+            raise ConfigError(name, value, f"{prog} ends its runs by rules of its own")
     return args, given

@@ -277,10 +277,12 @@ class FakeEnv:
     def step(self, action: list[float]) -> dict[str, Any]:
         """reward, raw_reward, done, bootstraps, episode_ended, valid, starts."""
         if self.pending:
-            self.step_count = 0
+            starts = int(self.pending == 2)
+            if starts:
+                self.step_count = 0
             self.reset()
             nothing = {"reward": 0.0, "raw_reward": 0.0, "done": 0, "bootstraps": 1, "episode_ended": 0}
-            return {**nothing, "valid": 0, "starts": 1}
+            return {**nothing, "valid": 0, "starts": starts}
         reward = self.payment(action)
         raw = reward * (1 + (self.key & 3))
         self.step_count += 1
@@ -291,12 +293,13 @@ class FakeEnv:
         event = _mix(self.key ^ GOLDEN) % 64
         terminated, life, truncated = event == 0, event == 1, self.step_count >= self.max_episode_steps
         done = terminated or life or truncated
-        self.pending = ended = terminated or truncated
+        ended = terminated or truncated
+        self.pending = (2 if ended else 1) if done else 0
         return {
             "reward": reward,
             "raw_reward": raw,
             "done": int(done),
-            "bootstraps": int(not terminated and not life),
+            "bootstraps": int(not done or (truncated and not terminated)),
             "episode_ended": int(ended),
             "valid": 1,
             "starts": 0,

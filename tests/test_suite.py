@@ -110,7 +110,7 @@ def test_what_games_are_together() -> None:
         (("--games", "Pomg-v5"), "env_id is 'Pomg-v5', but EnvPool"),
         (("--env-id", "Pong-v5"), "env_id is 'Pong-v5', but python -m bench.suite has --games"),
         (("--run-dir", "r"), "run_dir is 'r', but python -m bench.suite has --output"),
-        (("--stop-at-evaluation", "3"), "stop_at_evaluation is '3', but python -m bench.suite ends its runs by rules"),
+        (("--stop-at-evaluation", "3"), "stop_at_evaluation is 3.0, but python -m bench.suite ends its runs by rules"),
         (("--games", "a/b:c", "a_b:c"), "env_id is"),
         (("--seeds", "0"), "seeds is 0, but it must be greater than 0"),
     ],

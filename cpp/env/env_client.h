@@ -3,9 +3,9 @@
 // Who calls: one worker thread, alternately recv() and send(), beginning with recv(), which returns the
 // observations of the reset. recv() blocks until every environment of the batch has stepped and has no timeout;
 // a worker therefore stops only after a recv() and before its next send(). Neither takes the GIL.
-// Autoreset is next-step: the send() after `episode_ended` only resets and ignores the action. Only the client knows
-// what an environment does by itself, so it says of each step whether it was the agent's own and whether an episode
-// begins.
+// Autoreset is next-step: the send() after `episode_ended` only resets and ignores the action (of FakeEnv also the one
+// after a lost life). Only the client knows that, so it says of each step whether it was the agent's own and whether an
+// episode begins.
 #pragma once
 
 #include <cstdint>

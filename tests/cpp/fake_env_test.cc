@@ -83,10 +83,10 @@ TEST(the_observation_tells_which_action_is_paid) {
     const int right = paid_choice(before, env.spec(), 0);
     const int wrong = (paid_choice(before, env.spec(), 1) + 1) % 3;
     seen = step(env, {right, wrong});
-    CHECK_EQUAL(seen.reward[0], before.episode_ended[0] ? 0.0f : 1.0f);
+    CHECK_EQUAL(seen.reward[0], before.done[0] ? 0.0f : 1.0f);
     CHECK_EQUAL(seen.reward[1], 0.0f);
     CHECK_EQUAL(seen.raw_reward[1], 0.0f);
-    if (before.episode_ended[0]) {
+    if (before.done[0]) {
       CHECK_EQUAL(seen.raw_reward[0], 0.0f);
     } else {
       CHECK(seen.raw_reward[0] >= 1 && seen.raw_reward[0] <= 4);
@@ -110,8 +110,8 @@ TEST(of_several_choices_the_share_that_is_right_is_paid) {
         choices.push_back(k == 0 || i == 1 ? right : (right + 1) % 3);
       }
     seen = step(env, choices);
-    CHECK_EQUAL(seen.reward[0], before.episode_ended[0] ? 0.0f : 1.0f);
-    CHECK_EQUAL(seen.reward[1], before.episode_ended[1] ? 0.0f : 0.5f);
+    CHECK_EQUAL(seen.reward[0], before.done[0] ? 0.0f : 1.0f);
+    CHECK_EQUAL(seen.reward[1], before.done[1] ? 0.0f : 0.5f);
   }
 }
 
@@ -138,7 +138,7 @@ TEST(a_continuous_action_is_paid_by_its_distance) {
     const Seen before = seen;
     const float off = 0.01f * static_cast<float>(t);
     seen = step_with(env, {before.observations[0] / 2 + off / 2, before.observations[1] / 2});
-    if (before.episode_ended[0]) continue;
+    if (before.done[0]) continue;
     const double aside = std::min(2.0, before.observations[0] + double{off}) - before.observations[0];
     CHECK_CLOSE(seen.reward[0], 1 - aside * aside / 2, 1e-5);
   }
@@ -166,7 +166,7 @@ TEST(games_end_in_three_ways_and_none_takes_longer_than_it_may) {
   for (int t = 0; t < 2000; ++t) {
     const Seen seen = step(env, {0, 1, 2, t % 3});
     for (int k = 0; k < 4; ++k) {
-      CHECK_EQUAL(int{seen.valid[k]}, !before.episode_ended[k]);
+      CHECK_EQUAL(int{seen.valid[k]}, !before.done[k]);
       CHECK_EQUAL(int{seen.starts[k]}, int{before.episode_ended[k]});
       length[k] += seen.valid[k];
       CHECK(length[k] <= 30);
@@ -175,7 +175,7 @@ TEST(games_end_in_three_ways_and_none_takes_longer_than_it_may) {
         CHECK_EQUAL(int{seen.episode_ended[k]}, 0);
         continue;
       }
-      CHECK_EQUAL(int{before.episode_ended[k]}, 0);  // the step after an end only resets
+      CHECK_EQUAL(int{before.done[k]}, 0);  // the step after an end only resets
       terminated += seen.episode_ended[k] && !seen.bootstraps[k];
       lives += !seen.episode_ended[k] && !seen.bootstraps[k];
       truncated += seen.episode_ended[k] && seen.bootstraps[k];
@@ -196,7 +196,7 @@ TEST(the_step_after_an_end_ignores_the_action) {
   receive(other);
   int resets = 0;
   for (int t = 0; t < 500; ++t) {
-    const bool reset = seen.episode_ended[0];
+    const bool reset = seen.done[0];
     seen = step(one, {0});
     CHECK(seen == step(other, {reset ? 2 : 0}));
     resets += reset;

@@ -80,9 +80,9 @@ void FakeEnv::advance(int env, const float* action) {
   done_[env] = episode_ended_[env] = 0;
   bootstraps_[env] = 1;
   valid_[env] = !state.needs_reset;
-  starts_[env] = state.needs_reset;
+  starts_[env] = state.needs_reset == 2;
   if (state.needs_reset) {
-    state.step = 0;
+    if (state.needs_reset == 2) state.step = 0;
     reset(env);
     return;
   }
@@ -99,9 +99,9 @@ void FakeEnv::advance(int env, const float* action) {
   const bool life_lost = event == 1;
   const bool truncated = static_cast<int>(state.step) >= config_.max_episode_steps;
   done_[env] = terminated || life_lost || truncated;
-  bootstraps_[env] = !terminated && !life_lost;
+  bootstraps_[env] = !done_[env] || (truncated && !terminated);
   episode_ended_[env] = terminated || truncated;
-  state.needs_reset = episode_ended_[env];
+  state.needs_reset = done_[env] ? (episode_ended_[env] ? 2 : 1) : 0;
 }
 
 const StepBatch& FakeEnv::recv(void* observations) {
